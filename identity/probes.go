@@ -1,0 +1,121 @@
+package identity
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Names of the standard probes.
+const (
+	SPIFFE  = "spiffe"
+	Bedrock = "aws-bedrock"
+	AWS     = "aws"
+	OIDC    = "oidc"
+	Local   = "local"
+)
+
+// SPIFFESockets are the Workload API sockets that are looked for when SPIFFE_ENDPOINT_SOCKET is not set. The
+// second is SPIRE's own default; whoever may write to /tmp can put a socket there, which at worst keeps the
+// workload from starting or gives it a name that no trust bundle vouches for.
+func SPIFFESockets() []string {
+	return []string{"/run/spire/sockets/agent.sock", "/tmp/spire-agent/public/api.sock"}
+}
+
+// StandardProbes returns the platform providers in the order of SPEC §8, none of them linked: their Open is nil,
+// so that a signal is an error that names the import. Fill in the ones that the program has with [Link], and
+// append the last resort:
+//
+//	probes := append(identity.StandardProbes(), local.Probe(local.Config{}))
+func StandardProbes() []Probe {
+	return []Probe{
+		{Name: SPIFFE, Import: "github.com/kest-go/kest/identity/spiffe", Signal: spiffeSignal},
+		{Name: Bedrock, Import: "github.com/kest-go/kest/aws", Signal: bedrockSignal},
+		{Name: AWS, Import: "github.com/kest-go/kest/aws", Signal: awsSignal},
+		{Name: OIDC, Import: "github.com/kest-go/kest/identity/oidc", Signal: oidcSignal},
+	}
+}
+
+// Link sets the Open of the probe called name, in place. It fails when there is none, so that a misspelt name
+// does not leave a provider out.
+func Link(probes []Probe, name string, open Opener) error {
+	for i := range probes {
+		if probes[i].Name == name {
+			probes[i].Open = open
+			return nil
+		}
+	}
+	return fmt.Errorf("no identity probe is called %q", name)
+}
+
+var errEmpty = errors.New("the variable is set but empty; give it a value or unset it")
+
+func spiffeSignal(env Env) Signal {
+	const name = "SPIFFE_ENDPOINT_SOCKET"
+	if value, set := env.Lookup(name); set {
+		return variable(name, value)
+	}
+	for _, path := range SPIFFESockets() {
+		if env.exists(path) {
+			return Signal{Present: true, Detail: path + " exists"}
+		}
+	}
+	return Signal{Detail: name + " is not set, and there is no default socket"}
+}
+
+func bedrockSignal(env Env) Signal {
+	const name = "AWS_BEDROCK_AGENT_ID"
+	value, set := env.Lookup(name)
+	switch {
+	case !set:
+		return Signal{Detail: name + " is not set"}
+	case value == "":
+		return Signal{Present: true, Detail: name + " is empty", Err: errEmpty}
+	}
+	return Signal{Present: true, Detail: name + " is set"}
+}
+
+// awsSignal wants a role and a key. AWS sets the first two variables by itself, so without a key for Kest they
+// say nothing; the key's variable is Kest's own, so alone it is a mistake.
+func awsSignal(env Env) Signal {
+	const key = "KEST_AWS_KMS_KEY_ID"
+	role := ""
+	for _, name := range []string{"AWS_EXECUTION_ENV", "AWS_ROLE_ARN"} {
+		if value, _ := env.Lookup(name); value != "" && role == "" {
+			role = name
+		}
+	}
+	value, set := env.Lookup(key)
+	switch {
+	case !set && role == "":
+		return Signal{Detail: "neither " + key + " nor AWS_EXECUTION_ENV nor AWS_ROLE_ARN is set"}
+	case !set:
+		return Signal{Detail: role + " is set, but " + key + " is not"}
+	case value == "":
+		return Signal{Present: true, Detail: key + " is empty", Err: errEmpty}
+	case role == "":
+		return Signal{Present: true, Detail: key + " is set", Err: errors.New(
+			"neither AWS_EXECUTION_ENV nor AWS_ROLE_ARN is set; set one, or unset " + key)}
+	}
+	return Signal{Present: true, Detail: role + " and " + key + " are set"}
+}
+
+func oidcSignal(env Env) Signal {
+	const name = "KEST_OIDC_TOKEN_PATH"
+	value, set := env.Lookup(name)
+	if !set {
+		return Signal{Detail: name + " is not set"}
+	}
+	s := variable(name, value)
+	if s.Err == nil && !env.exists(value) {
+		s.Err = errors.New("there is no such file; mount the token or unset " + name)
+	}
+	return s
+}
+
+// variable is the signal of a variable whose value is a path or an address.
+func variable(name, value string) Signal {
+	if value == "" {
+		return Signal{Present: true, Detail: name + " is empty", Err: errEmpty}
+	}
+	return Signal{Present: true, Detail: shown(name, value)}
+}
