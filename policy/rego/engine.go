@@ -1,0 +1,201 @@
+package rego
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/util"
+
+	"github.com/kest-go/kest/policy"
+)
+
+// Config says how policies are loaded and evaluated. The zero value is ready to use.
+type Config struct {
+	// Timeout bounds one evaluation; an earlier deadline of the context counts too. Zero is one second (SPEC §7).
+	Timeout time.Duration
+
+	// Data is added to the data files of the tree, for values that the program knows: JSON values only. A path
+	// that a file gives too is an error.
+	Data map[string]any
+
+	// InsecureBuiltins are built-in functions of [Refused] that policies may call all the same, by name. With
+	// "http.send" a policy can reach every host that the process can reach.
+	InsecureBuiltins []string
+
+	// Limits bound what a load reads. Zero fields have defaults.
+	Limits Limits
+
+	// Logger receives the warning for Rego v0, and what [Engine.Watch] finds. nil is slog.Default().
+	Logger *slog.Logger
+}
+
+// An Engine evaluates the policies of one tree. It is a [policy.Engine] and a [policy.Checker], safe for
+// concurrent use, and holds no file or goroutine between calls.
+type Engine struct {
+	open     func() (fs.FS, io.Closer, error)
+	prefix   string
+	timeout  time.Duration
+	insecure bool
+	data     []byte // JSON object
+	limits   Limits
+	log      *slog.Logger
+
+	forbidden map[string]string
+	v0, v1    *ast.Capabilities
+
+	current atomic.Pointer[set]
+	loading sync.Mutex // one load at a time, so that an older reading cannot replace a newer one
+}
+
+var (
+	_ policy.Engine  = (*Engine)(nil)
+	_ policy.Checker = (*Engine)(nil)
+)
+
+// Dir loads the policies of a folder with the zero [Config].
+func Dir(path string) (*Engine, error) { return Config{}.Dir(path) }
+
+// FS loads the policies of a file system, for example an [embed.FS], with the zero [Config].
+func FS(fsys fs.FS) (*Engine, error) { return Config{}.FS(fsys) }
+
+// Dir loads the policies of a folder. Nothing outside it is read, links included ([os.Root]). The error joins one
+// [SourceError] for each fault in a file.
+func (c Config) Dir(path string) (*Engine, error) {
+	abs, err := filepath.Abs(path) // a reload must not depend on the working directory of that moment
+	if err != nil {
+		return nil, fmt.Errorf("policies %s: %w", path, err)
+	}
+	return c.engine(filepath.ToSlash(filepath.Clean(path)), func() (fs.FS, io.Closer, error) {
+		root, err := os.OpenRoot(abs)
+		if err != nil {
+			return nil, nil, cause(err)
+		}
+		return root.FS(), root, nil
+	})
+}
+
+// FS loads the policies of a file system. Whether a link can leave it is up to fsys: [os.DirFS] lets it, so
+// prefer Dir for folders.
+func (c Config) FS(fsys fs.FS) (*Engine, error) {
+	if fsys == nil {
+		return nil, errors.New("policies: nil file system")
+	}
+	return c.engine("", func() (fs.FS, io.Closer, error) { return fsys, nopCloser{}, nil })
+}
+
+type nopCloser struct{}
+
+func (nopCloser) Close() error { return nil }
+
+func (c Config) engine(prefix string, open func() (fs.FS, io.Closer, error)) (*Engine, error) {
+	no, err := forbidden(c.InsecureBuiltins)
+	if err != nil {
+		return nil, err
+	}
+	if c.Timeout < 0 || c.Limits.Files < 0 || c.Limits.FileBytes < 0 || c.Limits.TotalBytes < 0 {
+		return nil, errors.New("negative timeout or limit; zero means the default")
+	}
+	data, err := json.Marshal(c.Data)
+	if err != nil {
+		return nil, fmt.Errorf("Config.Data: %w", err)
+	}
+	e := &Engine{
+		open: open, prefix: prefix, data: data, limits: c.Limits.orDefault(),
+		timeout: cmp.Or(c.Timeout, time.Second), insecure: len(c.InsecureBuiltins) > 0,
+		log:       cmp.Or(c.Logger, slog.Default()),
+		forbidden: no,
+		v0:        capabilities(ast.RegoV0, no), v1: capabilities(ast.RegoV1, no),
+	}
+	if err := e.Reload(context.Background()); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// Evaluate asks the policy name about in. See the package comment for the classes of errors.
+func (e *Engine) Evaluate(ctx context.Context, name string, in *policy.Input) (policy.Decision, error) {
+	s := e.current.Load()
+	p := s.policies[name]
+	if p == nil {
+		return policy.Decision{}, s.unknown(name)
+	}
+	if in == nil {
+		return policy.Decision{}, &evalError{policy: name, class: policy.ErrUnavailable, text: "nil input"}
+	}
+	value, err := e.decide(ctx, s, p, in)
+	if bad := (*inputError)(nil); errors.As(err, &bad) {
+		return policy.Decision{}, &evalError{policy: name, class: policy.ErrUnavailable, text: bad.Error()}
+	}
+	if err != nil {
+		return policy.Decision{}, failure(name, err)
+	}
+	if value == nil {
+		return policy.Decision{}, &evalError{policy: name, class: policy.ErrIndefinite, text: "rule allow has no value " +
+			"for this input; give it a default"}
+	}
+	allow, ok := definite(value)
+	if !ok {
+		return policy.Decision{}, &evalError{policy: name, class: policy.ErrIndefinite, text: "rule allow is of type " +
+			ast.ValueName(value) + `; make it a boolean, or {"allow": boolean} without more members`}
+	}
+	d := policy.Decision{Allow: allow, Revision: s.revision}
+	if !allow {
+		d.Reason = p.denied
+	}
+	return d, nil
+}
+
+// unknown explains why there is no policy of that name. It quotes names only when they are valid, so short and plain.
+func (s *set) unknown(name string) error {
+	if err := policy.ValidateName(name); err != nil {
+		return fmt.Errorf("%w: %w", policy.ErrUnknownPolicy, err)
+	}
+	if shown, ok := s.without[name]; ok {
+		return fmt.Errorf("policy %q: %w: %s defines no rule named allow", name, policy.ErrUnknownPolicy, shown)
+	}
+	return fmt.Errorf("policy %q: %w: no file has its package", name, policy.ErrUnknownPolicy)
+}
+
+// Check reports whether the policy can be asked. Policies that do not compile are not loaded, so it never
+// has to say that one is broken.
+func (e *Engine) Check(name string) error {
+	if s := e.current.Load(); s.policies[name] == nil {
+		return s.unknown(name)
+	}
+	return nil
+}
+
+// Policies returns the names that can be evaluated, sorted.
+func (e *Engine) Policies() []string { return slices.Sorted(maps.Keys(e.current.Load().policies)) }
+
+// Revision identifies the loaded files: a hash of their names and contents. Decisions carry it.
+func (e *Engine) Revision() string { return e.current.Load().revision }
+
+// loader makes a fresh one for each load.
+func (e *Engine) loader(b budget) (*loader, error) {
+	l := &loader{
+		prefix: e.prefix, forbidden: e.forbidden, v0: e.v0, v1: e.v1, log: e.log, budget: b,
+		modules: map[string]*ast.Module{}, names: map[string]string{}, data: map[string]any{},
+	}
+	if err := util.UnmarshalJSON(e.data, &l.data); err != nil {
+		return nil, fmt.Errorf("Config.Data: %w", err)
+	}
+	if l.data == nil { // JSON null
+		l.data = map[string]any{}
+	}
+	return l, nil
+}
