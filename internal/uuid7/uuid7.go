@@ -36,6 +36,16 @@ func (s *Source) New(now time.Time) string {
 	return format(id)
 }
 
+// Random fills p with fresh random bytes, from the same pool.
+func (s *Source) Random(p []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(p) > 0 {
+		n := copy(p, s.random(min(len(p), len(s.pool))))
+		p = p[n:]
+	}
+}
+
 // random returns n fresh random bytes, valid until the next call. Reading many at once saves system calls.
 func (s *Source) random(n int) []byte {
 	if s.left < n {

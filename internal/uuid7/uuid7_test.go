@@ -1,6 +1,7 @@
 package uuid7_test
 
 import (
+	"bytes"
 	"regexp"
 	"sync"
 	"testing"
@@ -37,6 +38,19 @@ func TestTimePrefix(t *testing.T) {
 	var s uuid7.Source
 	if id := s.New(time.UnixMilli(0x0190a5b01234)); id[:13] != "0190a5b0-1234" {
 		t.Errorf("id %s does not begin with its time", id)
+	}
+}
+
+func TestRandom(t *testing.T) {
+	t.Parallel()
+	var s uuid7.Source
+	for _, n := range []int{0, 1, 24, 512, 2000} {
+		a, b := make([]byte, n), make([]byte, n)
+		s.Random(a)
+		s.Random(b)
+		if n >= 24 && (bytes.Equal(a, b) || bytes.Count(a, []byte{0}) > n/4) {
+			t.Errorf("%d bytes are not random: %x, %x", n, a, b)
+		}
 	}
 }
 

@@ -1,0 +1,133 @@
+package kest
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kest-go/kest/lineage"
+	"github.com/kest-go/kest/policy"
+	"github.com/kest-go/kest/telemetry"
+)
+
+// maxReason bounds what an engine can make the records of a denial hold, in bytes.
+const maxReason = 1 << 10
+
+// errLate is what an engine's answer counts as when it comes after the deadline.
+var errLate = errors.New("answered after the deadline")
+
+// authorize is steps 6 to 9: each policy of each tier on its own, in order; the first that does not allow ends it
+// (TC-08).
+func (c *call) authorize(in any) error {
+	attributes, err := resolveOr(c.ctx, c.attributes, in, nil)
+	if err != nil {
+		return c.stop(StepResolve, err)
+	}
+	active := c.deviations(time.UnixMilli(c.entry.TimestampMS))
+	c.input = c.document(attributes, active)
+	for i := range c.steps {
+		s := &c.steps[i]
+		if slices.ContainsFunc(active, func(d policy.Deviation) bool { return d.Tier == s.tier && d.Policy == s.name }) {
+			continue
+		}
+		c.input.Environment.PolicyNames, c.input.Environment.PolicyTier = s.names, s.tier
+		decision, err := c.ask(s)
+		if decision.Allow && err == nil {
+			continue
+		}
+		if ended := c.ctx.Err(); ended != nil {
+			return c.stop(StepExecute, ended) // the caller gave up; no policy said anything
+		}
+		return c.deny(s, decision, err)
+	}
+	return nil
+}
+
+// ask evaluates one policy under the deadline. No retries (SPEC §7).
+func (c *call) ask(s *step) (policy.Decision, error) {
+	ctx := withDeadline(c.ctx, c.guard.config.PolicyTimeout)
+	defer ctx.end()
+	decision, err := s.engine.Evaluate(ctx, s.name, &c.input)
+	if err == nil && ctx.Err() != nil {
+		err = fmt.Errorf("%w: %w", policy.ErrUnavailable, errLate)
+	}
+	return decision, err
+}
+
+// deviations are the exemptions in force for this call. They are signed into the entry (F-PE-12).
+func (c *call) deviations(now time.Time) []policy.Deviation {
+	var active []policy.Deviation
+	for _, d := range c.maybe {
+		if d.Expired(now) {
+			c.guard.reportExpired(d)
+			continue
+		}
+		active = append(active, d)
+		c.lifted = append(c.lifted, lineage.Deviation{
+			Policy: d.Policy, Tier: string(d.Tier), Reason: d.Reason, Approver: d.Approver,
+		})
+	}
+	c.entry.Policies.Deviations = c.lifted
+	return active
+}
+
+// document is what policies see (SPEC §7).
+func (c *call) document(attributes map[string]any, active []policy.Deviation) policy.Input {
+	e, past := &c.entry, c.history.Summary()
+	parents := make([]string, len(e.Parents))
+	for i, h := range e.Parents {
+		parents[i] = h.String()
+	}
+	return policy.Input{
+		Subject: policy.Subject{
+			Workload: c.signer.Principal(), User: c.identity.User, Agent: c.identity.Agent, Task: c.identity.Task,
+			TrustScore: e.TrustScore, Taints: e.Taints,
+		},
+		Object: policy.Object{ID: c.object.id, Attributes: c.object.attributes},
+		Environment: policy.Environment{
+			IsRoot: len(parents) == 0, SourceType: c.source, ParentHashes: parents, ActiveDeviations: active,
+			Operation: e.Operation, Classification: e.Classification, EntryID: e.ID, TraceID: c.trace,
+		},
+		TrustScore: e.TrustScore,
+		Lineage: policy.Lineage{
+			Length: past.Length, Principals: past.Principals, MinTrust: past.MinTrust, SourceTypes: past.SourceTypes,
+		},
+		Attributes: attributes,
+	}
+}
+
+// deny makes the record of a refusal: a log line (NF-OBS-01), a signed document, and the error. Whether the
+// document can be signed or kept changes nothing about the refusal.
+func (c *call) deny(s *step, decision policy.Decision, err error) error {
+	reason := decision.Reason
+	if err != nil {
+		reason = err.Error()
+	}
+	if len(reason) > maxReason {
+		reason = reason[:maxReason] + "…"
+	}
+	reason = strings.ToValidUTF8(reason, "") // or the record could not be signed
+	denied := &DeniedError{
+		Operation: c.operation, EntryID: c.entry.ID, Tier: s.tier, Policy: s.name, Reason: reason, Err: err,
+	}
+	c.guard.config.Logger.WarnContext(c.ctx, "kest: call denied", "operation", c.operation, "entry_id", c.entry.ID,
+		"trace_id", c.trace, "policy", s.name, "tier", string(s.tier), "workload", c.signer.Principal(),
+		"reason", reason, "trust_score", c.entry.TrustScore, "taints", c.entry.Taints)
+
+	record, signErr := lineage.SignDenial(c.ctx, c.signer, lineage.Denial{
+		Entry: c.entry, Policy: s.name, Tier: string(s.tier), Reason: reason,
+	}, c.guard.config.Limits)
+	if signErr != nil {
+		c.complain(c.ctx, "kest: denial record could not be signed", signErr)
+		return denied
+	}
+	denied.Record = record
+	if sink := c.guard.config.Sink; sink != nil {
+		if err := sink.Record(c.ctx, c.recordOf(telemetry.Denial, record)); err != nil {
+			c.complain(c.ctx, "kest: denial record could not be kept", err)
+		}
+	}
+	return denied
+}

@@ -1,0 +1,168 @@
+package kest
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/kest-go/kest/identity"
+	"github.com/kest-go/kest/lineage"
+	"github.com/kest-go/kest/policy"
+)
+
+// check notes what is wrong with the options under any guard.
+func (s *settings) check() {
+	if len(s.policies) == 0 {
+		s.problem("no policy; name at least one with kest.Policy")
+	}
+	if err := (policy.Tiers{Function: s.policies}).Validate(); err != nil {
+		s.problems = append(s.problems, err)
+	}
+	if name, found := repeated(s.policies); found {
+		s.problem("Policy: %q is listed twice", name)
+	}
+	for _, list := range [][]string{s.added, s.removed} {
+		if slices.Contains(list, "") {
+			s.problem("empty taint")
+		}
+	}
+	if len(s.removed) > 0 && s.override == nil && s.sanitizer == "" {
+		s.problem("RemoveTaints needs TrustOverride, or Sanitizer with the name of the procedure that justifies it")
+	}
+	if s.digest != nil && s.noInputHash {
+		s.problem("InputDigestFrom and NoInputHash exclude each other")
+	}
+}
+
+// binding is what the options mean under one guard: everything that does not depend on the call is computed once.
+type binding struct {
+	*settings
+	guard    *Guard
+	provider identity.Provider
+	trust    lineage.TrustEvaluator
+	steps    []step
+	maybe    []policy.Deviation // that may lift one of the steps, by scope; expiry is checked at the call
+
+	added, removed []string // sorted; added includes what the classification brings
+	policies       lineage.PolicyContext
+	environment    lineage.Object
+	labels         map[string]string // the fixed ones
+	spanName       string
+}
+
+// step is one policy to ask.
+type step struct {
+	tier   policy.Tier
+	name   string
+	names  []string // of the whole tier
+	engine policy.Engine
+}
+
+// bind resolves the options against a guard (F-GC-03) and reports everything that is wrong.
+func (s *settings) bind(g *Guard) (*binding, error) {
+	problems := slices.Clone(s.problems)
+	c := &g.config
+	b := &binding{settings: s, guard: g, provider: c.Identity, trust: c.Trust, spanName: "kest.verified." + s.operation}
+	if s.identity != nil {
+		b.provider = s.identity
+	}
+	if s.trust != nil {
+		b.trust = s.trust
+	}
+	if s.sourceType != "" {
+		if _, known := g.origins.Score(s.sourceType); !known {
+			problems = append(problems, fmt.Errorf("unknown source type %q; known are %q; register others in Config.Origins",
+				s.sourceType, g.origins.Names()))
+		}
+	}
+	tiers := policy.Tiers{Enterprise: c.Enterprise, Platform: c.Platform, Application: c.Application, Function: s.policies}
+	for _, tier := range policy.Order() {
+		problems = append(problems, b.addSteps(tier, tiers.Names(tier))...)
+	}
+	for _, d := range c.Deviations {
+		if slices.ContainsFunc(b.steps, func(st step) bool { return d.Covers(st.tier, st.name, s.operation) }) {
+			b.maybe = append(b.maybe, d)
+		}
+	}
+	b.policies = lineage.PolicyContext{
+		Enterprise: c.Enterprise, Platform: c.Platform, Application: c.Application, Function: s.policies,
+	}
+	if err := b.prepare(); err != nil {
+		problems = append(problems, err)
+	}
+	if len(problems) > 0 {
+		return nil, &ConfigError{Subject: s.operation, Problems: problems}
+	}
+	return b, nil
+}
+
+func (b *binding) addSteps(tier policy.Tier, names []string) []error {
+	engine := b.guard.config.Engine
+	own := b.engine != nil && (tier == policy.Application || tier == policy.Function)
+	if own {
+		engine = b.engine
+	}
+	for _, name := range names {
+		b.steps = append(b.steps, step{tier: tier, name: name, names: names, engine: engine})
+	}
+	if engine == nil && len(names) > 0 {
+		return []error{fmt.Errorf("no engine for the %s policies; set Config.Engine", tier)}
+	}
+	if own || tier == policy.Function {
+		var t policy.Tiers
+		if tier == policy.Function {
+			t.Function = names
+		} else {
+			t.Application = names
+		}
+		return checkPolicies(engine, t)
+	}
+	return nil // New checked the guard's own
+}
+
+// prepare computes the fixed parts of the entry.
+func (b *binding) prepare() error {
+	b.removed = sortedSet(b.settings.removed)
+	for _, taint := range b.guard.config.taintsOf(b.classification) {
+		if !slices.Contains(b.removed, taint) { // SPEC §2: an auto-taint that is also removed is not added
+			b.added = append(b.added, taint)
+		}
+	}
+	b.added = sortedSet(append(b.added, b.settings.added...))
+	if len(b.settings.environment) > 0 {
+		object, err := lineage.NewObject(b.settings.environment)
+		if err != nil {
+			return fmt.Errorf("environment: %w", err)
+		}
+		b.environment = object
+	}
+	b.labels = map[string]string{}
+	for name, value := range b.settings.labels {
+		b.labels[name] = value
+	}
+	if b.override != nil {
+		b.labels[lineage.LabelTrustOverride] = strconv.Itoa(*b.override)
+	}
+	if b.sanitizer != "" {
+		b.labels[lineage.LabelSanitizer] = b.sanitizer
+	}
+	return nil
+}
+
+func sortedSet(items []string) []string {
+	if len(items) == 0 {
+		return nil
+	}
+	out := slices.Clone(items)
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func (g *Guard) currentTracer() trace.Tracer {
+	if g.tracer != nil {
+		return g.tracer
+	}
+	return globalTracer()
+}

@@ -1,0 +1,35 @@
+package kest
+
+import (
+	"context"
+
+	"github.com/kest-go/kest/lineage"
+	"github.com/kest-go/kest/propagate"
+)
+
+// JoinOperation is the operation of entries that only tie lineages together (SPEC §5).
+const JoinOperation = "kest.join"
+
+// Seal returns the lineage of ctx in a form that may leave the process. Lineages that [Join] brought together and
+// that no call has tied yet are tied by a signed entry of operation [JoinOperation]; enterprise, platform and
+// application policies apply to it as to every call. Without a session, or with nothing learned yet, the result
+// is the empty passport; with lineage that was not verified, it is the error that every call gets.
+func (g *Guard) Seal(ctx context.Context) (lineage.Passport, error) {
+	s := propagate.SessionFrom(ctx)
+	if untrusted(ctx, s) == nil && CurrentPassport(ctx).Connected() {
+		return CurrentPassport(ctx), nil
+	}
+	f := &function{settings: settings{operation: JoinOperation, classification: "system", noInputHash: true}}
+	b, err := f.settings.bind(g)
+	if err != nil {
+		return lineage.Passport{}, err
+	}
+	f.bound.Store(b)
+	c, err := f.begin(ctx, nil)
+	if err != nil {
+		return lineage.Passport{}, err
+	}
+	c.returned(nil, nil)
+	c.finish()
+	return c.body.Passport(), nil
+}

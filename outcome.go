@@ -1,0 +1,101 @@
+package kest
+
+import (
+	"context"
+	"reflect"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+
+	"github.com/kest-go/kest/lineage"
+	"github.com/kest-go/kest/telemetry"
+)
+
+// outcome is how a body ended.
+type outcome struct {
+	known       bool // the body came back
+	status      lineage.Outcome
+	errorType   string
+	contentHash string
+}
+
+// returned notes that the body came back. The result is hashed when something will hold the hash; a result that
+// cannot be encoded has none, because nothing may fail after the body ran.
+func (c *call) returned(out any, err error) {
+	o := outcome{known: true, status: lineage.OutcomeOK}
+	switch {
+	case err != nil:
+		o.status, o.errorType = lineage.OutcomeError, reflect.TypeOf(err).String()
+		c.span.SetStatus(codes.Error, "the body returned an error")
+	case !c.guard.config.NoReceipts || c.span.IsRecording():
+		o.contentHash = outputHash(out)
+	}
+	c.outcome = o
+}
+
+// outputHash is the canonical hash of a result, "" when it has none: it cannot be encoded, or its own MarshalJSON
+// panics, which must not turn a call that succeeded into one that did not.
+func outputHash(out any) (hash string) {
+	defer func() {
+		if recover() != nil {
+			hash = ""
+		}
+	}()
+	hash, _ = canonicalHash(out)
+	return hash
+}
+
+// finish is step 13. It runs deferred, and recovers nothing: a panic goes on, with its stack, after it was
+// recorded. runtime.Goexit looks the same from here.
+func (c *call) finish() {
+	if !c.outcome.known {
+		c.outcome.status = lineage.OutcomePanic
+		c.span.SetStatus(codes.Error, "the body panicked")
+	}
+	passport := c.body.Passport()
+	if err := c.body.Err(); err != nil && c.outer != nil {
+		c.outer.Fail(err)
+	} else if c.outer != nil && !c.detached && !c.guard.config.CallTree {
+		if err := c.outer.Absorb(passport); err != nil {
+			c.complain(c.ctx, "kest: lineage cannot flow back; the session is unusable", err)
+		}
+	}
+	receipt := c.receipt(passport)
+	if c.span.IsRecording() {
+		c.span.SetAttributes(
+			attribute.String("kest.content_hash", c.outcome.contentHash),
+			attribute.String("kest.receipt", receipt),
+		)
+	}
+	c.span.End()
+}
+
+// receipt signs and keeps the receipt; failures are logged, because what happened has happened. The caller's
+// deadline does not count any more.
+func (c *call) receipt(passport lineage.Passport) string {
+	if c.guard.config.NoReceipts {
+		return ""
+	}
+	ctx := context.WithoutCancel(c.ctx)
+	receipt, err := lineage.SignReceipt(ctx, c.signer, lineage.Receipt{
+		EntryHash: c.signed.Hash(), EntryID: c.entry.ID, Status: c.outcome.status, ContentHash: c.outcome.contentHash,
+		ErrorType: c.outcome.errorType, StartedMS: c.started.UnixMilli(), EndedMS: time.Now().UnixMilli(),
+		Tips: passport.Tips(),
+	}, c.guard.config.Limits)
+	if err != nil {
+		c.complain(ctx, "kest: receipt could not be signed", err)
+		return ""
+	}
+	if sink := c.guard.config.Sink; sink != nil {
+		if err := sink.Record(ctx, c.recordOf(telemetry.Receipt, receipt)); err != nil {
+			c.complain(ctx, "kest: receipt could not be kept", err)
+		}
+	}
+	return receipt
+}
+
+// complain logs what went wrong too late to stop the call.
+func (c *call) complain(ctx context.Context, message string, err error) {
+	c.guard.config.Logger.ErrorContext(ctx, message, "operation", c.operation, "entry_id", c.entry.ID, "error", err)
+}
