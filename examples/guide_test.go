@@ -1,0 +1,136 @@
+package examples_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+
+	"github.com/kest-go/kest"
+	"github.com/kest-go/kest/lineage"
+	"github.com/kest-go/kest/policy"
+	"github.com/kest-go/kest/policy/opa"
+	"github.com/kest-go/kest/policy/rego"
+)
+
+// quiet drops the warnings that development set-ups deserve.
+var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+
+type Payment struct {
+	Order  string  `json:"order_id"`
+	Amount float64 `json:"amount"`
+}
+
+type Receipt struct {
+	Order  string  `json:"order_id"`
+	Amount float64 `json:"amount"`
+	Status string  `json:"status"`
+}
+
+// processPayment is what we protect: an ordinary function.
+func processPayment(ctx context.Context, p Payment) (Receipt, error) {
+	return Receipt{Order: p.Order, Amount: p.Amount, Status: "completed"}, nil
+}
+
+// Step 1 of the guide: is it there?
+func Example_installation() {
+	fmt.Println(kest.Version)
+	// Output: 0.1.0
+}
+
+// Step 2, development: everything is allowed and the identity is a key of this process.
+func Example_configureDevelopment() {
+	defer kest.Reset()
+	slog.SetDefault(quiet)
+	if err := kest.Configure(kest.Config{
+		Engine: policy.InsecureAllowAll(slog.Default()), // development only; it warns
+	}); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(kest.Default() != nil)
+	// Output: true
+}
+
+// Step 2, production: a policy server, and policies that no application can lift.
+func Example_configureProduction() {
+	defer kest.Reset()
+	slog.SetDefault(quiet)
+
+	engine, err := opa.New(opa.Config{Host: "localhost", Port: 8181})
+	if err != nil {
+		log.Fatal(err)
+	}
+	err = kest.Configure(kest.Config{
+		Engine:     engine,
+		Enterprise: []string{"baseline-auth", "data-classification"},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(kest.Default().Config().Enterprise)
+	// Output: [baseline-auth data-classification]
+}
+
+// Steps 3 and 4: a protected function, and the passport that it leaves.
+func Example_protect() {
+	slog.SetDefault(quiet)
+
+	engine, err := rego.Dir("policies") // policies/kest/allow_trusted.rego
+	if err != nil {
+		log.Fatal(err)
+	}
+	guard, err := kest.New(kest.Config{Engine: engine})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	pay, err := kest.Verified(guard, processPayment,
+		kest.Policy("kest/allow_trusted"),
+		kest.SourceType(lineage.SourceInternal))
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	ctx, session := kest.StartSession(context.Background())
+	receipt, err := pay(ctx, Payment{Order: "ORD-123", Amount: 99.95})
+	fmt.Println(receipt, err)
+
+	passport := session.Passport() // inside a protected function: kest.CurrentPassport(ctx)
+	fmt.Println("chain length:", passport.Len())
+	fmt.Printf("latest: %.20s…\n", passport.Entries()[passport.Len()-1])
+	// Output:
+	// {ORD-123 99.95 completed} <nil>
+	// chain length: 1
+	// latest: eyJhbGciOiJFZERTQSIs…
+}
+
+// A refused call: the body does not run, and the error says who refused and why.
+func Example_denied() {
+	slog.SetDefault(quiet)
+
+	engine, err := rego.Dir("policies")
+	if err != nil {
+		log.Fatal(err)
+	}
+	guard, err := kest.New(kest.Config{Engine: engine, Logger: quiet})
+	if err != nil {
+		log.Fatal(err)
+	}
+	pay, err := kest.Verified(guard, processPayment,
+		kest.Policy("kest/allow_trusted"), kest.SourceType(lineage.SourceInternet))
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	_, err = pay(context.Background(), Payment{Order: "ORD-666", Amount: 1e6})
+	var denied *kest.DeniedError
+	if errors.As(err, &denied) {
+		fmt.Println(denied.Tier, denied.Policy)
+	}
+	fmt.Println(err)
+	// Output:
+	// function kest/allow_trusted
+	// kest: examples_test.processPayment: denied by function policy kest/allow_trusted: rule allow in policies/kest/allow_trusted.rego is not true
+}
