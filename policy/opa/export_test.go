@@ -1,0 +1,17 @@
+package opa
+
+import (
+	"context"
+
+	"github.com/kest-go/kest/policy"
+)
+
+// Decide is the reader of answers, for the fuzz test: over a connection it would run a hundred times slower.
+func Decide(decisionPath string, body []byte) (policy.Decision, error) {
+	return newDecider(decisionPath).decide(body)
+}
+
+// OnlyLoopback is the check of the address that is really dialled: no resolver of a test can be made to lie.
+func OnlyLoopback(address string) error {
+	return onlyLoopback(context.Background(), "tcp", address, nil)
+}
