@@ -11,6 +11,7 @@ import (
 type deadline struct {
 	context.Context // the call's
 	at              time.Time
+	own             bool // at is earlier than the call's own deadline
 
 	mu     sync.Mutex
 	timed  context.Context // with the timer; nil until Done is called
@@ -21,9 +22,9 @@ type deadline struct {
 func withDeadline(parent context.Context, timeout time.Duration) *deadline {
 	at := time.Now().Add(timeout)
 	if earlier, ok := parent.Deadline(); ok && earlier.Before(at) {
-		at = earlier
+		return &deadline{Context: parent, at: earlier}
 	}
-	return &deadline{Context: parent, at: at}
+	return &deadline{Context: parent, at: at, own: true}
 }
 
 // Deadline implements [context.Context].
@@ -61,7 +62,7 @@ func (d *deadline) state() error {
 		return d.Context.Err()
 	case d.timed != nil && d.timed.Err() != nil:
 		return d.timed.Err()
-	case !time.Now().Before(d.at):
+	case d.own && !time.Now().Before(d.at):
 		return context.DeadlineExceeded
 	}
 	return nil
@@ -77,4 +78,16 @@ func (d *deadline) end() {
 	if d.cancel != nil {
 		d.cancel()
 	}
+}
+
+// ended is ctx.Err by the clock: an engine that compares with ctx's deadline may notice its end before ctx's own
+// timer does.
+func ended(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if at, ok := ctx.Deadline(); ok && !time.Now().Before(at) {
+		return context.DeadlineExceeded
+	}
+	return nil
 }

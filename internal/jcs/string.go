@@ -14,6 +14,27 @@ var plain = func() (t [256]bool) {
 	return t
 }()
 
+// plainRun returns how many bytes at the start of s are plain, in steps of
+// eight: the rest is for the caller to look at one by one. Each line finds
+// whether some byte of a word is of one kind; a borrow between bytes can only
+// mark a byte above one that is marked rightly.
+func plainRun(s string) int {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	n := 0
+	for ; len(s)-n >= 8; n += 8 {
+		w := s[n : n+8]
+		x := uint64(w[0]) | uint64(w[1])<<8 | uint64(w[2])<<16 | uint64(w[3])<<24 |
+			uint64(w[4])<<32 | uint64(w[5])<<40 | uint64(w[6])<<48 | uint64(w[7])<<56
+		quote, backslash := x^'"'*ones, x^'\\'*ones
+		control := (x - 0x20*ones) &^ x
+		special := (quote-ones)&^quote | (backslash-ones)&^backslash
+		if (x|control|special)&high != 0 {
+			break
+		}
+	}
+	return n
+}
+
 const hexDigits = "0123456789abcdef"
 
 // AppendString appends s as a canonical JSON string, quotes included (RFC 8785
@@ -33,7 +54,7 @@ func AppendString(dst []byte, s string) ([]byte, error) {
 func appendString(dst []byte, s string) (out []byte, bad int) {
 	dst = append(dst, '"')
 	start := 0
-	for i := 0; i < len(s); {
+	for i := plainRun(s); i < len(s); {
 		c := s[i]
 		if plain[c] {
 			i++
@@ -80,7 +101,7 @@ func appendEscape(dst []byte, c byte) []byte {
 func (p *parser) str() (string, *Error) {
 	start := p.pos + 1
 	ascii := true
-	for i := start; i < len(p.src); i++ {
+	for i := start + plainRun(p.src[start:]); i < len(p.src); i++ {
 		c := p.src[i]
 		switch {
 		case plain[c]:
