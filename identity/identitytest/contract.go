@@ -195,8 +195,7 @@ func (p *probe) cancelled() error {
 	}
 	var errs []error
 	for _, cause := range []error{context.Canceled, context.DeadlineExceeded} {
-		ctx, cancel := stopped(cause)
-		defer cancel()
+		ctx := stopped(cause)
 		errs = append(errs, refuses(ctx, old, cause))
 		s, err := p.provider.Signer(ctx)
 		switch {
@@ -211,13 +210,15 @@ func (p *probe) cancelled() error {
 	return errors.Join(append(errs, p.signed(old, []byte("after")))...)
 }
 
-func stopped(cause error) (context.Context, context.CancelFunc) {
-	if cause == context.DeadlineExceeded {
-		return context.WithDeadline(context.Background(), time.Unix(0, 0))
+// stopped returns a context that has ended with cause already.
+func stopped(cause error) context.Context {
+	end := time.Now().Add(time.Hour)
+	if errors.Is(cause, context.DeadlineExceeded) {
+		end = time.Unix(0, 0)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithDeadline(context.Background(), end)
 	cancel()
-	return ctx, cancel
+	return ctx
 }
 
 func refuses(ctx context.Context, s lineage.Signer, cause error) error {

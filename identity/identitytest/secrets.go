@@ -24,8 +24,7 @@ func (p *probe) quiet() error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := stopped(context.Canceled)
-	defer cancel()
+	ctx := stopped(context.Canceled)
 	_, err1 := s.Sign(ctx, []byte("message"))
 	_, err2 := p.provider.Signer(ctx)
 	public := p.PublicKey(s.KeyID())

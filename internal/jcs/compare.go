@@ -10,7 +10,7 @@ package jcs
 // C0, hence ordering the bytes by rank is enough.
 func Compare(a, b string) int {
 	n := min(len(a), len(b))
-	for i := 0; i < n; i++ {
+	for i := range n {
 		if a[i] != b[i] {
 			return order(rank(a[i]), rank(b[i]))
 		}

@@ -181,7 +181,7 @@ func (p *probe) checker() error {
 			continue
 		}
 		if c.Check(name) == nil {
-			errs = append(errs, about(name, errors.New("Check accepts it")))
+			errs = append(errs, about(name, errors.New("accepted by Check")))
 		}
 	}
 	return errors.Join(errs...)

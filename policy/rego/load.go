@@ -185,7 +185,7 @@ func (l *loader) bundle(shown string, f file) error {
 			continue
 		}
 		l.keep(m.Path, m.Parsed)
-		if m.Parsed.RegoVersion() == ast.RegoV0 {
+		if m.Parsed.RegoVersionSpan().Max() == ast.RegoV0 {
 			l.deprecated(m.Path, 1)
 		}
 	}
@@ -209,7 +209,7 @@ func (l *loader) unpackable(f file) error {
 	counted := &io.LimitedReader{R: z, N: l.budget.TotalBytes + 1}
 	for r := tar.NewReader(counted); ; {
 		_, err := r.Next()
-		if err == io.EOF { // the end of the archive; the checksum of the compression comes after it
+		if errors.Is(err, io.EOF) { // the end of the archive; the checksum of the compression comes after it
 			if _, err = io.Copy(io.Discard, counted); err == nil && counted.N > 0 {
 				break
 			}
