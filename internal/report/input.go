@@ -1,0 +1,182 @@
+package report
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"regexp"
+	"unicode/utf8"
+
+	"github.com/kest-go/kest/lineage"
+)
+
+// Sizes of the files that commands read. A larger one is refused before it is read to its end (SPEC §12).
+const (
+	passportBytes = 4 << 20
+	keysBytes     = 4 << 20 // as lineage.ParseKeySet
+)
+
+// Read returns the text of a file, "-" being standard input. It refuses what is larger than limit bytes, empty,
+// or not UTF-8 text. It returns when ctx ends, even while it waits for input. what names the thing in errors.
+func (e *Env) Read(ctx context.Context, what, name string, limit int64) ([]byte, error) {
+	type result struct {
+		text []byte
+		err  error
+	}
+	done := make(chan result, 1) // an interrupted read ends with the process
+	go func() {
+		text, err := e.load(name, limit)
+		done <- result{text, err}
+	}()
+	var got result
+	select {
+	case got = <-done:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%s %s: interrupted while reading", what, Shown(name))
+	}
+	err := got.err
+	if err == nil {
+		err = readable(what, got.text)
+	}
+	if err != nil {
+		if h := (*Error)(nil); errors.As(err, &h) {
+			return nil, Hint(h.Hint, "%s %s: %w", what, Shown(name), h.Err)
+		}
+		return nil, fmt.Errorf("%s %s: %w", what, Shown(name), err)
+	}
+	return got.text, nil
+}
+
+// Shown is how a file name appears in text.
+func Shown(name string) string {
+	if name == "-" {
+		return "(standard input)"
+	}
+	return name
+}
+
+func (e *Env) load(name string, limit int64) ([]byte, error) {
+	in := e.Stdin
+	if name != "-" {
+		info, err := os.Stat(name)
+		if err != nil {
+			return nil, explain(err)
+		}
+		if info.IsDir() {
+			return nil, Hint("name a file inside it", "is a directory")
+		}
+		if info.Mode().IsRegular() && info.Size() > limit {
+			return nil, tooLarge(limit)
+		}
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, explain(err)
+		}
+		defer f.Close()
+		in = f
+	}
+	// The size above is only a first look: a pipe has none, and a file can grow.
+	text, err := io.ReadAll(io.LimitReader(in, limit+1))
+	if err != nil {
+		return nil, explain(err)
+	}
+	if int64(len(text)) > limit {
+		return nil, tooLarge(limit)
+	}
+	return text, nil
+}
+
+func tooLarge(limit int64) error {
+	return Hint("no valid file of this kind is so large; check that it is the right one",
+		"larger than the limit of %d bytes", limit)
+}
+
+// explain drops the operation and the path that package os puts before a cause: the caller names the file.
+func explain(err error) error {
+	if pe := (*fs.PathError)(nil); errors.As(err, &pe) {
+		err = pe.Err
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return Hint(`check the path, or give "-" to read standard input`, "does not exist")
+	case errors.Is(err, fs.ErrPermission):
+		return Hint("check the file's permissions", "may not be read")
+	}
+	return err
+}
+
+func readable(what string, text []byte) error {
+	switch {
+	case len(bytes.TrimSpace(text)) == 0 && what == "passport":
+		return Hint("an empty passport is written []", "is empty")
+	case len(bytes.TrimSpace(text)) == 0:
+		return errors.New("is empty")
+	case bytes.HasPrefix(text, []byte("\xef\xbb\xbf")):
+		return Hint("save it as UTF-8 without one", "begins with a byte order mark")
+	case bytes.IndexByte(text, 0) >= 0 || !utf8.Valid(text):
+		return Hint("a compressed or binary file has to be unpacked first", "is not UTF-8 text")
+	}
+	return nil
+}
+
+// Passport reads a passport. Nothing in the result may be believed.
+func (e *Env) Passport(ctx context.Context, name string) (lineage.Unverified, error) {
+	text, err := e.Read(ctx, "passport", name, passportBytes)
+	if err != nil {
+		return lineage.Unverified{}, err
+	}
+	if err := otherThing(text); err != nil {
+		return lineage.Unverified{}, Hint(err.Hint, "passport %s: %w", Shown(name), err.Err)
+	}
+	// Counting the entries is left to the verifier, which has a reason for it: such a file can be read. Its size
+	// bounds their number here.
+	u, perr := lineage.ParsePassport(text, lineage.Limits{PassportBytes: passportBytes, PassportEntries: passportBytes})
+	if perr != nil {
+		return u, Hint("a passport is a JSON array of compact JWS strings", "%s: %w", Shown(name), perr)
+	}
+	return u, nil
+}
+
+var (
+	baggage = regexp.MustCompile(`(?i)^(baggage\s*:.*|(.*,)?\s*kest\.(passport|passport_z|claim_check|chain_tip)\s*=.*)$`)
+	jws     = regexp.MustCompile(`^eyJ[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*$`)
+)
+
+// otherThing recognises what people give instead of a passport.
+func otherThing(text []byte) *Error {
+	text = bytes.TrimSpace(text)
+	first, _, _ := bytes.Cut(text, []byte("\n"))
+	first = bytes.TrimSpace(first)
+	switch {
+	case text[0] == '[':
+		return nil
+	case text[0] == '{':
+		if _, err := lineage.ParseKeySet(text); err == nil {
+			return &Error{errors.New("holds keys, not a passport"), "keys are given as --keys FILE"}
+		}
+	case jws.Match(first):
+		return &Error{errors.New("is a JWS, not a passport"), `put it into a JSON array: ["eyJ…"]`}
+	case baggage.Match(first):
+		return &Error{errors.New("is a baggage header, which this version does not read"),
+			"give the passport itself: the value of kest.passport, percent-decoded, a JSON array of strings"}
+	}
+	return nil
+}
+
+// Keys reads a key set: a JSON object from principal to JWKS.
+func (e *Env) Keys(ctx context.Context, name string) (*lineage.KeySet, error) {
+	text, err := e.Read(ctx, "keys", name, keysBytes)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := lineage.ParseKeySet(text)
+	if err != nil {
+		return nil, Hint(`a key file is a JSON object from principal to JWKS: {"spiffe://…": {"keys": […]}}`,
+			"%s: %w", Shown(name), err)
+	}
+	return keys, nil
+}

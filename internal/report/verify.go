@@ -1,0 +1,226 @@
+package report
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/kest-go/kest/lineage"
+)
+
+// VerifyOptions are the arguments of a verification.
+type VerifyOptions struct {
+	File string // passport; "-" is standard input
+	Keys string // key set; required
+
+	// Tips are the hashes that were announced with the passport, each element a comma-separated list. nil when
+	// none were announced; one empty element announces an empty passport.
+	Tips   []string
+	Linear bool
+	Legacy []string
+
+	Batch lineage.BatchVerifier // nil: the standard library
+}
+
+// Verify checks a passport and reports every entry. It returns [ErrBad] when the passport is not verified, and
+// another error when the question could not be answered.
+func (e *Env) Verify(ctx context.Context, o VerifyOptions) error {
+	v, err := e.verifier(ctx, o)
+	if err != nil {
+		return err
+	}
+	u, err := e.Passport(ctx, o.File)
+	if err != nil {
+		return err
+	}
+	report, err := v.check(ctx, u)
+	if err != nil {
+		return err
+	}
+	if e.JSON {
+		err = e.WriteJSON(report)
+	} else {
+		page := e.Page()
+		page.report(Shown(o.File), len(u.Entries), report)
+		err = e.Write(page.Bytes())
+	}
+	if err == nil && !report.Valid() {
+		err = ErrBad
+	}
+	return err
+}
+
+// verifier is a verification that waits for its passport.
+type verifier struct {
+	*lineage.Verifier
+	file string
+	tips []lineage.Hash
+}
+
+func (e *Env) verifier(ctx context.Context, o VerifyOptions) (*verifier, error) {
+	switch {
+	case o.Keys == "":
+		return nil, Hint("add --keys FILE, a JSON object from principal to JWKS; "+
+			"to look at a passport without trusting it, use: "+e.Name+" inspect",
+			"no keys given: without them a verification proves nothing")
+	case o.Keys == "-" && o.File == "-":
+		return nil, errors.New("passport and keys cannot both come from standard input")
+	}
+	tips, err := parseTips(o.Tips)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := e.Keys(ctx, o.Keys)
+	if err != nil {
+		return nil, err
+	}
+	v, err := lineage.NewVerifier(lineage.VerifierConfig{
+		Keys: keys, Linear: o.Linear, Legacy: o.Legacy, Batch: o.Batch,
+		CacheBytes: -1, // one passport, verified once
+	})
+	return &verifier{v, o.File, tips}, err
+}
+
+// check verifies. An error means that there is no verdict.
+func (v *verifier) check(ctx context.Context, u lineage.Unverified) (*lineage.Report, error) {
+	u.Tips = v.tips
+	_, report, err := v.Verify(ctx, u)
+	if err != nil && report.Failure == nil {
+		return nil, fmt.Errorf("verification of %s was not completed: %w", Shown(v.file), err)
+	}
+	return report, nil
+}
+
+func parseTips(lists []string) ([]lineage.Hash, error) {
+	if lists == nil {
+		return nil, nil
+	}
+	tips := []lineage.Hash{}
+	for _, list := range lists {
+		if list == "" {
+			continue
+		}
+		for text := range strings.SplitSeq(list, ",") {
+			tip, err := lineage.ParseHash(strings.TrimSpace(text))
+			if err != nil {
+				return nil, Hint("give the whole hashes, comma-separated, as kest.chain_tip announced them", "--tip: %w", err)
+			}
+			tips = append(tips, tip)
+		}
+	}
+	return tips, nil
+}
+
+// report writes a verification report: a block for each entry, then the verdict.
+func (p *Page) report(name string, length int, r *lineage.Report) {
+	entries := r.Entries()
+	p.Line("%s: %s", Fit(name, 60), Count(length, "entry", "entries"))
+	p.Line("")
+	if len(entries) > 0 {
+		p.Line("   #  status     trust  hash          operation")
+	}
+	for _, entry := range entries {
+		p.entry(&entry)
+		if f := r.Failure; f != nil && f.Index == entry.Index {
+			p.Wrap("      ^ ", string(f.Reason)+": "+f.Detail)
+		}
+	}
+	if len(entries) > 0 {
+		p.Line("")
+	}
+	p.verdict(r)
+}
+
+func (p *Page) entry(e *lineage.EntryReport) {
+	style, status := Green, string(e.Status)
+	switch e.Status {
+	case lineage.Failed:
+		style, status = Red, "FAILED"
+	case lineage.Unchecked:
+		style = Faint
+	}
+	trust, operation := "-", "(not read)"
+	if e.ID != "" {
+		trust, operation = fmt.Sprint(e.TrustScore), Name(e.Operation, 42)
+	}
+	p.Line("%4d  %s  %5s  %s  %s", e.Index, p.Paint(style, fmt.Sprintf("%-9s", status)), trust, short(e.Hash), operation)
+	if e.ID == "" {
+		return
+	}
+	by := "by " + Name(e.Principal, nameColumns)
+	if e.SourceType != "" {
+		by += ", data from " + Name(e.SourceType, nameColumns)
+	}
+	p.Wrap("      ", by)
+	if len(e.Taints) > 0 {
+		p.Wrap("      taints: ", list(e.Taints))
+	}
+	if len(e.Skipped) > 0 {
+		p.Wrap("      skipped: ", strings.Join(e.Skipped, ", ")+" (legacy principal)")
+	}
+}
+
+func (p *Page) verdict(r *lineage.Report) {
+	if f := r.Failure; f != nil {
+		where := "the passport as a whole"
+		if f.Index >= 0 {
+			where = fmt.Sprintf("entry %d", f.Index)
+			if f.EntryID != "" {
+				where += " (" + Fit(f.EntryID, 36) + ")"
+			}
+		}
+		p.Line("%s  %s: %s", p.Paint(Red, "NOT VERIFIED"), where, f.Reason)
+		p.Wrap("  ", f.Detail)
+		p.Line("  Nothing in this passport may be believed.")
+		return
+	}
+	length := r.Passport.Len()
+	if length == 0 {
+		p.Line("%s  an empty passport: nothing is claimed", p.Paint(Green, "VERIFIED"))
+		p.notes(r)
+		return
+	}
+	summary := r.Passport.Summary()
+	p.Line("%s  %s by %s, lowest trust %d", p.Paint(Green, "VERIFIED"), Count(length, "entry", "entries"),
+		Count(len(summary.Principals), "principal", "principals"), summary.MinTrust)
+	for _, leaf := range r.Passport.Leaves() {
+		entry := leaf.Entry()
+		p.Wrap("  ends in ", fmt.Sprintf("%s with trust %d, %s", short(leaf.Hash()), entry.TrustScore, Name(entry.Operation, nameColumns)))
+	}
+	p.notes(r)
+}
+
+func (p *Page) notes(r *lineage.Report) {
+	for _, note := range r.Notes() {
+		p.Wrap("  note: ", note)
+	}
+}
+
+// nameColumns bounds a name that may be broken over several lines.
+const nameColumns = 160
+
+func short(h lineage.Hash) string { return h.String()[:12] }
+
+// list joins names for people, bounded: an entry may have hundreds.
+func list(names []string) string {
+	const most = 16
+	shown := names[:min(len(names), most)]
+	parts := make([]string, len(shown))
+	for i, name := range shown {
+		parts[i] = Name(name, 60)
+	}
+	text := strings.Join(parts, ", ")
+	if more := len(names) - len(shown); more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
+}
+
+// Count says how many there are of something.
+func Count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
