@@ -116,19 +116,19 @@ func (o Object) check(l Limits) error {
 func (o Object) MarshalJSON() ([]byte, error) { return []byte(o.text()), nil }
 
 // Principal is the workload that signed, by its own label; the verifier holds it against the key.
-func (e *Entry) Principal() string { return e.Labels[LabelPrincipal] }
+func (e Entry) Principal() string { return e.Labels[LabelPrincipal] }
 
 // TraceID is the trace that the entry belongs to.
-func (e *Entry) TraceID() string { return e.Labels[LabelTraceID] }
+func (e Entry) TraceID() string { return e.Labels[LabelTraceID] }
 
 // SourceType is the declared origin of the call's data, "" only in entries of legacy principals.
-func (e *Entry) SourceType() string { return e.Labels[LabelSourceType] }
+func (e Entry) SourceType() string { return e.Labels[LabelSourceType] }
 
 // Sanitizer is the name of the sanitizer that the call declared, or "".
-func (e *Entry) Sanitizer() string { return e.Labels[LabelSanitizer] }
+func (e Entry) Sanitizer() string { return e.Labels[LabelSanitizer] }
 
 // TrustOverride returns the declared override, if there is one.
-func (e *Entry) TrustOverride() (score int, present bool, err error) {
+func (e Entry) TrustOverride() (score int, present bool, err error) {
 	text, present := e.Labels[LabelTrustOverride]
 	if !present {
 		return 0, false, nil
@@ -141,7 +141,7 @@ func (e *Entry) TrustOverride() (score int, present bool, err error) {
 }
 
 // IsRoot reports whether the entry has no parents.
-func (e *Entry) IsRoot() bool { return len(e.Parents) == 0 }
+func (e Entry) IsRoot() bool { return len(e.Parents) == 0 }
 
 // clip bounds untrusted text that is quoted in an error.
 func clip(s string) string {

@@ -12,19 +12,23 @@ type Limits struct {
 	Depth           int // of JSON nesting; an entry itself has up to 4; default 64
 }
 
-// withDefaults returns l with every zero field replaced by its default.
+// withDefaults returns l with every field that is not positive replaced by its default.
 func (l Limits) withDefaults() Limits {
-	for _, f := range []struct {
-		field *int
-		value int
-	}{
-		{&l.EntryBytes, 64 << 10}, {&l.PassportEntries, 1024}, {&l.PassportBytes, 4 << 20},
-		{&l.Labels, 64}, {&l.LabelBytes, 8 << 10}, {&l.Taints, 256},
-		{&l.PolicyNameBytes, 256}, {&l.Depth, 64},
-	} {
-		if *f.field <= 0 {
-			*f.field = f.value
-		}
+	return Limits{
+		EntryBytes:      or(l.EntryBytes, 64<<10),
+		PassportEntries: or(l.PassportEntries, 1024),
+		PassportBytes:   or(l.PassportBytes, 4<<20),
+		Labels:          or(l.Labels, 64),
+		LabelBytes:      or(l.LabelBytes, 8<<10),
+		Taints:          or(l.Taints, 256),
+		PolicyNameBytes: or(l.PolicyNameBytes, 256),
+		Depth:           or(l.Depth, 64),
 	}
-	return l
+}
+
+func or(value, otherwise int) int {
+	if value > 0 {
+		return value
+	}
+	return otherwise
 }

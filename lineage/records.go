@@ -27,7 +27,7 @@ type Receipt struct {
 	EntryID     string
 	Status      Outcome
 	ContentHash string // hash of the result's canonical JSON; "" when it was not or could not be hashed
-	ErrorType   string // Go type of the error or panic value, never its text; "" for ok
+	ErrorType   string // Go type of the error that the body returned, never its text; "" otherwise
 	StartedMS   int64  // Unix milliseconds
 	EndedMS     int64
 	Tips        []Hash // leaves of the call's lineage when it ended

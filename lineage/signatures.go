@@ -117,7 +117,7 @@ func lower(v *atomic.Int64, to int64) {
 // tried with its first key, in bulk when there is a batch verifier; further keys are rare (an entry without kid).
 func (v *Verifier) verifyChunk(entries []*seenEntry, indices []int) (bad []int) {
 	ok := make([]bool, len(indices))
-	if v.Batch != nil && len(indices) > 1 {
+	if v.Batch != nil {
 		keys := make([]ed25519.PublicKey, len(indices))
 		messages, signatures := make([][]byte, len(indices)), make([][]byte, len(indices))
 		for n, i := range indices {

@@ -250,7 +250,7 @@ func (r *run) read(report *Report) *VerifyError {
 	r.memo = headerMemo{}
 	for i, jws := range fresh {
 		if r.ctx.Err() != nil {
-			return nil // signatures, which always follows, reports it
+			return nil //nolint:nilerr // signatures, which always follows, reports it
 		}
 		s, failure := r.structure(jws, report)
 		if failure == nil {
