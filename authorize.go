@@ -20,13 +20,9 @@ var errLate = errors.New("answered after the deadline")
 
 // authorize is steps 6 to 9: each policy of each tier on its own, in order; the first that does not allow ends it
 // (TC-08).
-func (c *call) authorize(in any) error {
-	attributes, err := resolveOr(c.ctx, c.attributes, in, nil)
-	if err != nil {
-		return c.stop(StepResolve, err)
-	}
+func (c *call) authorize() error {
 	active := c.deviations(time.UnixMilli(c.entry.TimestampMS))
-	c.input = c.document(attributes, active)
+	c.input = c.document(active)
 	for i := range c.steps {
 		s := &c.steps[i]
 		if slices.ContainsFunc(active, func(d policy.Deviation) bool { return d.Tier == s.tier && d.Policy == s.name }) {
@@ -37,8 +33,8 @@ func (c *call) authorize(in any) error {
 		if decision.Allow && err == nil {
 			continue
 		}
-		if ended := c.ctx.Err(); ended != nil {
-			return c.stop(StepExecute, ended) // the caller gave up; no policy said anything
+		if gone := ended(c.ctx); gone != nil {
+			return c.stop(StepExecute, gone) // the caller gave up; no policy said anything
 		}
 		return c.deny(s, decision, err)
 	}
@@ -74,7 +70,7 @@ func (c *call) deviations(now time.Time) []policy.Deviation {
 }
 
 // document is what policies see (SPEC §7).
-func (c *call) document(attributes map[string]any, active []policy.Deviation) policy.Input {
+func (c *call) document(active []policy.Deviation) policy.Input {
 	e, past := &c.entry, c.history.Summary()
 	parents := make([]string, len(e.Parents))
 	for i, h := range e.Parents {
@@ -85,7 +81,7 @@ func (c *call) document(attributes map[string]any, active []policy.Deviation) po
 			Workload: c.signer.Principal(), User: c.identity.User, Agent: c.identity.Agent, Task: c.identity.Task,
 			TrustScore: e.TrustScore, Taints: e.Taints,
 		},
-		Object: policy.Object{ID: c.object.id, Attributes: c.object.attributes},
+		Object: policy.Object{ID: c.object.id, Attributes: c.object.attributes.values},
 		Environment: policy.Environment{
 			IsRoot: len(parents) == 0, SourceType: c.source, ParentHashes: parents, ActiveDeviations: active,
 			Operation: e.Operation, Classification: e.Classification, EntryID: e.ID, TraceID: c.trace,
@@ -94,7 +90,7 @@ func (c *call) document(attributes map[string]any, active []policy.Deviation) po
 		Lineage: policy.Lineage{
 			Length: past.Length, Principals: past.Principals, MinTrust: past.MinTrust, SourceTypes: past.SourceTypes,
 		},
-		Attributes: attributes,
+		Attributes: c.facts.values,
 	}
 }
 
@@ -116,7 +112,9 @@ func (c *call) deny(s *step, decision policy.Decision, err error) error {
 		"trace_id", c.trace, "policy", s.name, "tier", string(s.tier), "workload", c.signer.Principal(),
 		"reason", reason, "trust_score", c.entry.TrustScore, "taints", c.entry.Taints)
 
-	record, signErr := lineage.SignDenial(c.ctx, c.signer, lineage.Denial{
+	ctx := c.afterwards()
+	defer ctx.end()
+	record, signErr := lineage.SignDenial(ctx, c.signer, lineage.Denial{
 		Entry: c.entry, Policy: s.name, Tier: string(s.tier), Reason: reason,
 	}, c.guard.config.Limits)
 	if signErr != nil {
@@ -125,7 +123,7 @@ func (c *call) deny(s *step, decision policy.Decision, err error) error {
 	}
 	denied.Record = record
 	if sink := c.guard.config.Sink; sink != nil {
-		if err := sink.Record(c.ctx, c.recordOf(telemetry.Denial, record)); err != nil {
+		if err := sink.Record(ctx, c.recordOf(telemetry.Denial, record)); err != nil {
 			c.complain(c.ctx, "kest: denial record could not be kept", err)
 		}
 	}

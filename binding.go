@@ -2,8 +2,10 @@ package kest
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
+	"unicode/utf8"
 
 	"go.opentelemetry.io/otel/trace"
 
@@ -30,6 +32,13 @@ func (s *settings) check() {
 	}
 	if len(s.removed) > 0 && s.override == nil && s.sanitizer == "" {
 		s.problem("RemoveTaints needs TrustOverride, or Sanitizer with the name of the procedure that justifies it")
+	}
+	for _, text := range slices.Concat([]string{s.operation, s.classification, s.sanitizer}, s.added, s.removed,
+		slices.Collect(maps.Keys(s.labels)), slices.Collect(maps.Values(s.labels)),
+		slices.Collect(maps.Keys(s.environment)), slices.Collect(maps.Values(s.environment))) {
+		if !utf8.ValidString(text) {
+			s.problem("%q is not valid UTF-8 and cannot be signed", text)
+		}
 	}
 	if s.digest != nil && s.noInputHash {
 		s.problem("InputDigestFrom and NoInputHash exclude each other")
@@ -139,9 +148,7 @@ func (b *binding) prepare() error {
 		b.environment = object
 	}
 	b.labels = map[string]string{}
-	for name, value := range b.settings.labels {
-		b.labels[name] = value
-	}
+	maps.Copy(b.labels, b.settings.labels)
 	if b.override != nil {
 		b.labels[lineage.LabelTrustOverride] = strconv.Itoa(*b.override)
 	}

@@ -2,7 +2,9 @@ package kest
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -28,6 +30,7 @@ type call struct {
 	entry    lineage.Entry
 	lifted   []lineage.Deviation
 	object   resource
+	facts    facts // for policies only
 	input    policy.Input
 	trace    string
 	source   string
@@ -75,10 +78,14 @@ func (c *call) prepare(in any) error {
 	if err := c.build(hash); err != nil {
 		return c.stop(StepBuild, err)
 	}
-	if err := c.authorize(in); err != nil {
+	if err := c.authorize(); err != nil {
 		return err
 	}
 	if c.signed, err = lineage.Sign(c.ctx, c.signer, c.entry, c.guard.config.Limits); err != nil {
+		if errors.Is(err, lineage.ErrLimit) {
+			err = fmt.Errorf("%w; labels, attributes and %d parents count: shorten them, bring parallel calls together in "+
+				"smaller groups, or raise Config.Limits here and in every verifier", err, len(c.parents))
+		}
 		return c.stop(StepSign, err)
 	}
 	if err := c.append(); err != nil {
@@ -184,9 +191,7 @@ func (c *call) sourceOf() string {
 // labelsFor is the call's own copy of the labels; the library's come last, so nothing replaces them.
 func (c *call) labelsFor() (map[string]string, error) {
 	labels := make(map[string]string, len(c.labels)+7)
-	for name, value := range c.labels {
-		labels[name] = value
-	}
+	maps.Copy(labels, c.labels)
 	if c.identity != (Identity{}) {
 		text, err := identityLabel(c.identity)
 		if err != nil {
@@ -197,8 +202,8 @@ func (c *call) labelsFor() (map[string]string, error) {
 	if c.object.id != "" {
 		labels[lineage.LabelResourceID] = c.object.id
 	}
-	if c.object.text != "" {
-		labels[lineage.LabelResourceAttributes] = c.object.text
+	if c.object.attributes.text != "" {
+		labels[lineage.LabelResourceAttributes] = c.object.attributes.text
 	}
 	if joined := c.joined(); joined != "" {
 		labels[lineage.LabelJoined] = joined

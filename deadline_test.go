@@ -3,6 +3,7 @@ package kest_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,7 +21,9 @@ func underDeadline(t *testing.T, ctx context.Context, probe func(ctx context.Con
 	engine := policytest.Func(func(ctx context.Context, _ string, _ *policy.Input) (policy.Decision, error) {
 		return policy.Decision{Allow: true}, probe(ctx)
 	})
-	guard, err := kest.New(kest.Config{Engine: engine, Identity: identitytest.New("svc", "seed")})
+	guard, err := kest.New(kest.Config{
+		Engine: engine, Identity: identitytest.New("svc", "seed"), Logger: slog.New(slog.DiscardHandler),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +110,7 @@ func TestPolicyDeadlineReleased(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var kept context.Context
 				err := underDeadline(t, t.Context(), func(ctx context.Context) error {
-					kept = ctx
+					kept = ctx //nolint:fatcontext // what an engine must not do
 					if wait {
 						select {
 						case <-ctx.Done():

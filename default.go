@@ -2,6 +2,7 @@ package kest
 
 import (
 	"errors"
+	"runtime"
 	"slices"
 	"sync"
 	"weak"
@@ -25,30 +26,35 @@ func Configure(c Config) error {
 	}
 	process.Lock()
 	defer process.Unlock()
-	var alive []weak.Pointer[function]
-	var errs []error
-	var bound []func()
+	bound, err := rebind(g)
+	if err != nil {
+		runtime.GC() // a function that nobody can call any more has no say, collected or not
+		if bound, err = rebind(g); err != nil {
+			return err
+		}
+	}
+	process.guard = g
+	for f, b := range bound {
+		f.bound.Store(b)
+	}
+	return nil
+}
+
+// rebind resolves every function that was wrapped for the default against g.
+func rebind(g *Guard) (map[*function]*binding, error) {
+	bound, errs := map[*function]*binding{}, []error(nil)
 	for _, pointer := range process.wrapped {
 		f := pointer.Value()
 		if f == nil {
 			continue
 		}
-		alive = append(alive, pointer)
 		b, err := f.settings.bind(g)
 		if err != nil {
 			errs = append(errs, err)
 		}
-		bound = append(bound, func() { f.bound.Store(b) })
+		bound[f] = b
 	}
-	process.wrapped = alive
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
-	process.guard = g
-	for _, set := range bound {
-		set()
-	}
-	return nil
+	return bound, errors.Join(errs...)
 }
 
 // Reset clears the process default (the guide's clear). Functions wrapped for it stop working until Configure is

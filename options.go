@@ -34,8 +34,8 @@ type settings struct {
 	agent          resolver[string]
 	task           resolver[string]
 	resourceID     resolver[string]
-	resourceAttr   resolver[map[string]any]
-	attributes     resolver[map[string]any]
+	resourceAttr   resolver[facts]
+	attributes     resolver[facts]
 	digest         resolver[string]
 	noInputHash    bool
 	detached       bool
@@ -201,24 +201,26 @@ func ResourceFrom[In any](f func(context.Context, In) (string, error)) Option {
 	return func(s *settings) { s.resourceID = typed(s, "ResourceFrom", f) }
 }
 
-// ResourceAttributes describes what is acted on: JSON values, signed and shown to policies.
+// ResourceAttributes describes what is acted on: values that encode to JSON, signed and shown to policies.
+// Integers beyond ±(2⁵³−1) are refused: write them as strings.
 func ResourceAttributes(attributes map[string]any) Option {
-	return func(s *settings) { s.resourceAttr = fixed(attributes) }
+	return func(s *settings) { s.resourceAttr = fixedFacts(s, "ResourceAttributes", attributes) }
 }
 
 // ResourceAttributesFrom resolves the attributes.
 func ResourceAttributesFrom[In any](f func(context.Context, In) (map[string]any, error)) Option {
-	return func(s *settings) { s.resourceAttr = typed(s, "ResourceAttributesFrom", f) }
+	return func(s *settings) { s.resourceAttr = factsFrom(typed(s, "ResourceAttributesFrom", f)) }
 }
 
-// Attributes gives policies further facts under input.attributes: JSON values, not signed.
+// Attributes gives policies further facts under input.attributes: values that encode to JSON, not signed.
+// Integers beyond ±(2⁵³−1) are refused: write them as strings.
 func Attributes(attributes map[string]any) Option {
-	return func(s *settings) { s.attributes = fixed(attributes) }
+	return func(s *settings) { s.attributes = fixedFacts(s, "Attributes", attributes) }
 }
 
 // AttributesFrom resolves the facts.
 func AttributesFrom[In any](f func(context.Context, In) (map[string]any, error)) Option {
-	return func(s *settings) { s.attributes = typed(s, "AttributesFrom", f) }
+	return func(s *settings) { s.attributes = factsFrom(typed(s, "AttributesFrom", f)) }
 }
 
 // InputDigestFrom supplies the input hash, 64 lower-case hex digits, in place of the hash of the argument's

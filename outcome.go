@@ -77,7 +77,8 @@ func (c *call) receipt(passport lineage.Passport) string {
 	if c.guard.config.NoReceipts {
 		return ""
 	}
-	ctx := context.WithoutCancel(c.ctx)
+	ctx := c.afterwards()
+	defer ctx.end()
 	receipt, err := lineage.SignReceipt(ctx, c.signer, lineage.Receipt{
 		EntryHash: c.signed.Hash(), EntryID: c.entry.ID, Status: c.outcome.status, ContentHash: c.outcome.contentHash,
 		ErrorType: c.outcome.errorType, StartedMS: c.started.UnixMilli(), EndedMS: time.Now().UnixMilli(),
@@ -93,6 +94,14 @@ func (c *call) receipt(passport lineage.Passport) string {
 		}
 	}
 	return receipt
+}
+
+// recordTimeout bounds what is done for the record after the decision or the body.
+const recordTimeout = 5 * time.Second
+
+// afterwards is the context for records of what has happened: it must not end with the call.
+func (c *call) afterwards() *deadline {
+	return withDeadline(context.WithoutCancel(c.ctx), recordTimeout)
 }
 
 // complain logs what went wrong too late to stop the call.

@@ -17,8 +17,7 @@ import (
 // resource is what the call acts on.
 type resource struct {
 	id         string
-	attributes map[string]any
-	text       string // canonical JSON of the attributes
+	attributes facts
 }
 
 // resolve asks the options for everything that depends on the call. What an option does not give comes from the
@@ -41,16 +40,11 @@ func (c *call) resolve(in any) error {
 			return fmt.Errorf("%s: %w", part.name, err)
 		}
 	}
-	if c.object.attributes, err = resolveOr(c.ctx, c.resourceAttr, in, nil); err != nil {
+	if c.object.attributes, err = resolveOr(c.ctx, c.resourceAttr, in, facts{}); err != nil {
 		return fmt.Errorf("resource attributes: %w", err)
 	}
-	if len(c.object.attributes) > 0 {
-		// Signed and shown to policies in this one form, whatever Go types the caller used.
-		object, err := lineage.NewObject(c.object.attributes)
-		if err != nil {
-			return fmt.Errorf("resource attributes: %w", err)
-		}
-		c.object.text = string(object)
+	if c.facts, err = resolveOr(c.ctx, c.attributes, in, facts{}); err != nil {
+		return fmt.Errorf("attributes: %w", err)
 	}
 	return nil
 }
@@ -92,32 +86,59 @@ const maxScratch = 1 << 20
 
 // errNotUTF8 is refused because encoding/json would replace the bad bytes, and different values would have the
 // same hash.
-var errNotUTF8 = errors.New("a string is not valid UTF-8; encode binary data, or use InputDigestFrom")
+var errNotUTF8 = errors.New("a string is not valid UTF-8; encode binary data as base64")
 
 // canonicalHash is the SHA-256 of the RFC 8785 form of v's JSON encoding, integers exact (SPEC §2 input_hash).
 func canonicalHash(v any) (string, error) {
 	s := scratches.Get().(*scratch)
-	defer func() {
-		if s.json.Cap() <= maxScratch && cap(s.canonical) <= maxScratch {
-			scratches.Put(s)
-		}
-	}()
+	defer s.release()
+	if err := s.encode(v, jcs.Exact); err != nil {
+		return "", fmt.Errorf("%w; or use InputDigestFrom or NoInputHash", err)
+	}
+	return lineage.Hash(sha256.Sum256(s.canonical)).String(), nil
+}
+
+func (s *scratch) release() {
+	if s.json.Cap() <= maxScratch && cap(s.canonical) <= maxScratch {
+		scratches.Put(s)
+	}
+}
+
+// encode puts the canonical JSON of v into s.
+func (s *scratch) encode(v any, integers jcs.Integers) error {
 	s.json.Reset()
 	encoder := json.NewEncoder(&s.json)
 	encoder.SetEscapeHTML(false)
 	if err := encoder.Encode(v); err != nil {
-		return "", fmt.Errorf("cannot be encoded as JSON: %w; use InputDigestFrom or NoInputHash", err)
+		return fmt.Errorf("%T cannot be encoded as JSON: %w", v, err)
 	}
-	// encoding/json writes U+FFFD itself as three bytes, and an escape only for bytes that it replaced.
-	if bytes.Contains(s.json.Bytes(), []byte(`\ufffd`)) {
-		return "", errNotUTF8
+	if replaced(s.json.Bytes()) {
+		return errNotUTF8
 	}
-	canonical, err := jcs.Canonicalize(s.canonical[:0], s.json.Bytes(), jcs.Options{Integers: jcs.Exact})
+	canonical, err := jcs.Canonicalize(s.canonical[:0], s.json.Bytes(), jcs.Options{Integers: integers})
 	if err != nil {
-		return "", err
+		return err
 	}
 	s.canonical = canonical
-	return lineage.Hash(sha256.Sum256(canonical)).String(), nil
+	return nil
+}
+
+// replaced reports whether text has the escape of U+FFFD: encoding/json writes that character as three bytes, and
+// the escape only for bytes that it replaced. An escaped backslash before the same letters is none.
+func replaced(text []byte) bool {
+	escape := []byte(`\ufffd`)
+	for at := 0; ; {
+		i := bytes.Index(text[at:], escape)
+		if i < 0 {
+			return false
+		}
+		at += i
+		before := text[:at]
+		if (len(before)-len(bytes.TrimRight(before, `\`)))%2 == 0 {
+			return true
+		}
+		at += len(escape)
+	}
 }
 
 // identityLabel is the canonical JSON of the parts that are present (SPEC §2).

@@ -2,6 +2,7 @@ package kest
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"go.opentelemetry.io/otel"
@@ -75,14 +76,16 @@ func (c *call) describe() {
 // goes to the caller alone.
 func (c *call) refuse(err error) {
 	description := err.Error()
-	if failed, ok := err.(*CallError); ok && (failed.Step == StepResolve || failed.Step == StepInput) {
+	var failed *CallError
+	if errors.As(err, &failed) && (failed.Step == StepResolve || failed.Step == StepInput) {
 		description = "stopped at step " + string(failed.Step)
 	}
 	c.span.SetStatus(codes.Error, description)
 	if !c.span.IsRecording() {
 		return
 	}
-	if denied, ok := err.(*DeniedError); ok {
+	var denied *DeniedError
+	if errors.As(err, &denied) {
 		c.span.SetAttributes(
 			attribute.String("kest.denied_policy", denied.Policy),
 			attribute.String("kest.denied_tier", string(denied.Tier)),
