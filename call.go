@@ -156,10 +156,9 @@ func (c *call) build(inputHash string) error {
 	if err != nil {
 		return err
 	}
-	now := time.Now()
 	c.entry = lineage.Entry{
 		Runtime:        lineage.Runtime{Name: "kest-go", Version: Version},
-		ID:             ids.New(now),
+		ID:             ids.New(c.started),
 		Operation:      c.operation,
 		Classification: c.classification,
 		TrustScore:     score,
@@ -172,7 +171,7 @@ func (c *call) build(inputHash string) error {
 		Environment:    c.environment,
 		OTelContext:    traceparent(c.span),
 		InputHash:      inputHash,
-		TimestampMS:    now.UnixMilli(),
+		TimestampMS:    c.started.UnixMilli(),
 	}
 	return nil
 }

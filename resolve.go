@@ -77,10 +77,16 @@ func (c *call) hashInput(in any) (string, error) {
 // scratch holds what is hashed.
 type scratch struct {
 	json      bytes.Buffer
+	encoder   *json.Encoder // into json
 	canonical []byte
 }
 
-var scratches = sync.Pool{New: func() any { return new(scratch) }}
+var scratches = sync.Pool{New: func() any {
+	s := new(scratch)
+	s.encoder = json.NewEncoder(&s.json)
+	s.encoder.SetEscapeHTML(false)
+	return s
+}}
 
 const maxScratch = 1 << 20
 
@@ -107,9 +113,7 @@ func (s *scratch) release() {
 // encode puts the canonical JSON of v into s.
 func (s *scratch) encode(v any, integers jcs.Integers) error {
 	s.json.Reset()
-	encoder := json.NewEncoder(&s.json)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(v); err != nil {
+	if err := s.encoder.Encode(v); err != nil {
 		return fmt.Errorf("%T cannot be encoded as JSON: %w", v, err)
 	}
 	if replaced(s.json.Bytes()) {

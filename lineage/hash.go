@@ -24,13 +24,16 @@ func ParseHash(s string) (Hash, error) {
 	return h, err
 }
 
-func isHexDigest(s string) bool {
+func isHexDigest(s string) bool { return len(s) == 2*sha256.Size && isHex(s) }
+
+// isHex reports whether s has lower-case hex digits only.
+func isHex(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
 			return false
 		}
 	}
-	return len(s) == 2*sha256.Size
+	return true
 }
 
 func (h Hash) String() string {

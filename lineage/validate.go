@@ -171,8 +171,5 @@ func validID(id string) bool {
 
 // validTraceID accepts a W3C trace id: 32 lower-case hex digits, not all zero.
 func validTraceID(id string) bool {
-	if len(id) != 32 || strings.Trim(id, "0") == "" {
-		return false
-	}
-	return strings.Trim(id, "0123456789abcdef") == ""
+	return len(id) == 32 && isHex(id) && id != "00000000000000000000000000000000"
 }
