@@ -20,7 +20,12 @@ func canonicalDocument(payload []byte, l Limits) (jcs.Value, error) {
 	if err != nil {
 		return jcs.Value{}, err
 	}
-	canonical, err := doc.Append(make([]byte, 0, len(payload)), options)
+	pooled := buffers.Get().(*[]byte)
+	defer buffers.Put(pooled)
+	canonical, err := doc.Append((*pooled)[:0], options)
+	if cap(canonical) <= maxPooled {
+		*pooled = canonical[:0]
+	}
 	if err != nil {
 		return jcs.Value{}, err
 	}
@@ -243,7 +248,10 @@ func (r *reader) labels(v jcs.Value) map[string]string {
 	}
 	out := make(map[string]string, len(v.Members))
 	for _, m := range v.Members {
-		out[m.Name] = r.string(labelPath(m.Name), m.Value)
+		if m.Value.Kind != jcs.String {
+			r.want(labelPath(m.Name), m.Value, jcs.String)
+		}
+		out[m.Name] = m.Value.Text
 	}
 	return out
 }

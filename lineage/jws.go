@@ -32,11 +32,12 @@ const maxKeyID = 1024
 // and LF even then; [decodeSegment] refuses them.
 var strict = base64.RawURLEncoding.Strict()
 
-func decodeSegment(name, segment string) ([]byte, error) {
-	if strings.ContainsAny(segment, "\r\n") {
+// decodeSegment decodes behind dst, which it may overwrite.
+func decodeSegment(dst []byte, name, segment string) ([]byte, error) {
+	if strings.IndexByte(segment, '\r') >= 0 || strings.IndexByte(segment, '\n') >= 0 {
 		return nil, fmt.Errorf("%s: line break in base64url", name)
 	}
-	out, err := strict.DecodeString(segment)
+	out, err := strict.AppendDecode(dst, []byte(segment))
 	if err != nil {
 		return nil, fmt.Errorf("%s: not strict unpadded base64url", name)
 	}
@@ -46,7 +47,7 @@ func decodeSegment(name, segment string) ([]byte, error) {
 // compact is a JWS in its three parts, decoded but not verified.
 type compact struct {
 	keyID     string
-	payload   []byte
+	payload   []byte // shared with the memo: valid until the next document is parsed
 	input     string // header.payload as received: what the signature covers
 	signature []byte
 }
@@ -55,7 +56,7 @@ type compact struct {
 var errAlgorithm = errors.New("algorithm is not EdDSA")
 
 // parseCompact reads a compact JWS (RFC 7515 §7.1) with a protected header as SPEC §3 allows.
-func parseCompact(jws, typ string, l Limits, memo headerMemo) (compact, error) {
+func parseCompact(jws, typ string, l Limits, memo *memo) (compact, error) {
 	if len(jws) > l.EntryBytes {
 		return compact{}, fmt.Errorf("%d bytes, more than the limit of %d: %w", len(jws), l.EntryBytes, ErrLimit)
 	}
@@ -69,10 +70,10 @@ func parseCompact(jws, typ string, l Limits, memo headerMemo) (compact, error) {
 	if c.keyID, err = parseHeader(header, typ, memo); err != nil {
 		return compact{}, err
 	}
-	if c.payload, err = decodeSegment("payload", payload); err != nil {
+	if c.payload, err = decodeSegment(memo.buffer(), "payload", payload); err != nil {
 		return compact{}, err
 	}
-	if c.signature, err = decodeSegment("signature", signature); err != nil {
+	if c.signature, err = decodeSegment(nil, "signature", signature); err != nil {
 		return compact{}, err
 	}
 	if len(c.signature) != ed25519.SignatureSize {
@@ -81,18 +82,32 @@ func parseCompact(jws, typ string, l Limits, memo headerMemo) (compact, error) {
 	return c, nil
 }
 
-// headerMemo remembers the headers accepted during one verification, by their exact text: a passport repeats a
-// handful of them. A nil memo remembers nothing.
-type headerMemo map[string]string
+// memo is what the entries of one verification share; nil for a single document.
+type memo struct {
+	headers map[string]string // key ids of the headers accepted so far, by their exact text: a passport has a handful
+	payload [maxShared]byte   // decoded payload of the entry that is being read
+}
 
-func parseHeader(segment, typ string, memo headerMemo) (keyID string, err error) {
+// maxShared is enough for an entry as this library makes them; larger payloads get memory of their own.
+const maxShared = 4 << 10
+
+func (m *memo) buffer() []byte {
+	if m == nil {
+		return nil
+	}
+	return m.payload[:0]
+}
+
+func parseHeader(segment, typ string, memo *memo) (keyID string, err error) {
 	if len(segment) > maxHeaderBytes {
 		return "", fmt.Errorf("header: %d bytes, more than the limit of %d: %w", len(segment), maxHeaderBytes, ErrLimit)
 	}
-	if keyID, ok := memo[segment]; ok {
-		return keyID, nil
+	if memo != nil {
+		if keyID, ok := memo.headers[segment]; ok {
+			return keyID, nil
+		}
 	}
-	raw, err := decodeSegment("header", segment)
+	raw, err := decodeSegment(nil, "header", segment)
 	if err != nil {
 		return "", err
 	}
@@ -100,7 +115,7 @@ func parseHeader(segment, typ string, memo headerMemo) (keyID string, err error)
 		return "", fmt.Errorf("header: %w", err)
 	}
 	if memo != nil {
-		memo[segment] = keyID
+		memo.headers[segment] = keyID
 	}
 	return keyID, nil
 }
@@ -136,13 +151,15 @@ func checkHeader(raw []byte, typ string) (keyID string, err error) {
 	return kid.Text, nil
 }
 
-// buffers hold a payload while it is encoded, so a call allocates its signed form once, at its exact size.
+// buffers hold a payload while it is encoded, so a call allocates its signed form once, at its exact size, and a
+// reader compares canonical forms without allocating.
 var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
 
 const maxPooled = 64 << 10
 
-// signCompact writes header.payload.signature, and its hash unless hash is nil. encode appends the canonical payload to its argument.
-// Everything is put together in one pooled buffer, so a signature allocates its final string and no more.
+// signCompact writes header.payload.signature, and its hash unless hash is nil. encode appends the canonical payload
+// to its argument. Everything is put together in one pooled buffer, so a signature allocates its final string and no
+// more.
 func signCompact(ctx context.Context, s Signer, typ string, l Limits, hash *Hash, encode func([]byte) ([]byte, error)) (string, error) {
 	pooled := buffers.Get().(*[]byte)
 	defer func() {

@@ -202,7 +202,7 @@ func parseJWK(jwk jcs.Value) (id string, key ed25519.PublicKey, err error) {
 	if alg := text("alg"); alg != "" && alg != "EdDSA" && alg != "Ed25519" {
 		return "", nil, fmt.Errorf("alg %q; want EdDSA", clip(alg))
 	}
-	x, err := decodeSegment("x", text("x"))
+	x, err := decodeSegment(nil, "x", text("x"))
 	if err != nil {
 		return "", nil, err
 	}

@@ -122,7 +122,7 @@ func (v *Verifier) verifyChunk(entries []*seenEntry, indices []int) (bad []int) 
 		messages, signatures := make([][]byte, len(indices)), make([][]byte, len(indices))
 		for n, i := range indices {
 			s := entries[i]
-			keys[n], messages[n], signatures[n] = s.keys[0], []byte(s.input), s.signature
+			keys[n], messages[n], signatures[n] = s.keys[0], s.input, s.signature
 		}
 		v.Batch.VerifyBatch(keys, messages, signatures, ok)
 	}
@@ -143,9 +143,8 @@ func (v *Verifier) verifyChunk(entries []*seenEntry, indices []int) (bad []int) 
 
 // verifyAny asks the standard library, which has the last word.
 func verifyAny(s *seenEntry) ed25519.PublicKey {
-	message := []byte(s.input)
 	for _, key := range s.keys {
-		if ed25519.Verify(key, message, s.signature) {
+		if ed25519.Verify(key, s.input, s.signature) {
 			return key
 		}
 	}

@@ -3,6 +3,7 @@ package lineage
 import (
 	"context"
 	"crypto/ed25519"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -173,13 +174,13 @@ type run struct {
 	byHash map[Hash]*seenEntry // of seen
 	ids    map[string]bool     // of seen
 	broken *seenEntry          // the entry whose link failed, for the report
-	memo   headerMemo
+	memo   *memo
 }
 
 // seenEntry is an entry after the structural checks.
 type seenEntry struct {
 	signed    *Signed
-	input     string
+	input     []byte
 	signature []byte
 	keys      []ed25519.PublicKey // candidates; empty once verified
 	parents   []*Entry
@@ -245,9 +246,12 @@ func (r *run) all() []*seenEntry {
 // in r.seen.
 func (r *run) read(report *Report) *VerifyError {
 	fresh := r.entries[r.prefix.Len():]
+	if len(fresh) == 0 {
+		return nil
+	}
 	r.seen = make([]*seenEntry, 0, len(fresh))
 	r.byHash, r.ids = make(map[Hash]*seenEntry, len(fresh)), make(map[string]bool, len(fresh))
-	r.memo = headerMemo{}
+	r.memo = &memo{headers: map[string]string{}}
 	for i, jws := range fresh {
 		if r.ctx.Err() != nil {
 			return nil //nolint:nilerr // signatures, which always follows, reports it
@@ -284,9 +288,9 @@ func (r *run) structure(jws string, report *Report) (*seenEntry, *VerifyError) {
 		return nil, malformed(fmt.Errorf("payload: %w", err))
 	}
 	// The text may be part of a much larger one, which a remembered entry must not keep alive.
-	own := strings.Clone(jws)
-	signed := &Signed{jws: own, hash: HashJWS(own), keyID: c.keyID, entry: e}
-	return r.v.labelled(&seenEntry{signed: signed, input: own[:len(c.input)], signature: c.signature})
+	raw := []byte(jws)
+	signed := &Signed{jws: string(raw), hash: sha256.Sum256(raw), keyID: c.keyID, entry: e}
+	return r.v.labelled(&seenEntry{signed: signed, input: raw[:len(c.input)], signature: c.signature})
 }
 
 func malformed(err error) *VerifyError {
@@ -305,19 +309,19 @@ func (v *Verifier) labelled(s *seenEntry) (*seenEntry, *VerifyError) {
 	e := s.signed.entry
 	s.legacy = slices.Contains(v.Legacy, e.Principal())
 	for _, need := range []struct {
-		ok      bool
-		skipped Check
-		detail  string
+		ok            bool
+		skipped       Check
+		member, fault string
 	}{
-		{e.unsorted == "", CheckTaintOrder, "payload: " + e.unsorted + ": not sorted and unique"},
-		{e.SourceType() != "", CheckTrust | CheckRemoval, "payload: labels." + LabelSourceType + ": missing"},
-		{validTraceID(e.TraceID()), CheckTrace, "payload: labels.trace_id: missing or not a W3C trace id"},
+		{e.unsorted == "", CheckTaintOrder, e.unsorted, "not sorted and unique"},
+		{e.SourceType() != "", CheckTrust | CheckRemoval, "labels." + LabelSourceType, "missing"},
+		{validTraceID(e.TraceID()), CheckTrace, "labels." + LabelTraceID, "missing or not a W3C trace id"},
 	} {
 		if need.ok {
 			continue
 		}
 		if !s.legacy {
-			return s, &VerifyError{Reason: Malformed, Detail: need.detail}
+			return s, &VerifyError{Reason: Malformed, Detail: "payload: " + need.member + ": " + need.fault}
 		}
 		s.skipped |= need.skipped
 	}
