@@ -190,7 +190,7 @@
 //	ended_ms      Unix milliseconds
 //	entry_hash    hash of the signed entry
 //	entry_id      its entry_id
-//	error_type    type of the error or panic, never its text; "" for ok
+//	error_type    type of the error that the body returned, never its text; "" for ok, and may be "" for panic
 //	started_ms    Unix milliseconds
 //	status        "ok", "error" or "panic"
 //	tips          hashes of the leaves when the call ended, at least one
@@ -209,5 +209,6 @@
 //
 // A good lineage says that known workloads signed these claims in this order. It does not say that a workload is
 // honest about its own inputs, that the entries are recent, or that the sender is the one they were issued to. A
-// replayed or stolen passport verifies; hop proofs, which cover the request, answer that in package propagate.
+// replayed or stolen passport verifies: binding a passport to the request that carries it is not part of this format.
+// Entries that ran in parallel may stand in any order.
 package lineage

@@ -1,6 +1,7 @@
 package lineage
 
-// Limits bound what is read and written, before any cryptography (SPEC §12). A zero field means its default.
+// Limits bound what is read and written, before any cryptography (SPEC §12). A field that is not
+// positive means its default.
 type Limits struct {
 	EntryBytes      int // of one compact JWS; default 64 KiB
 	PassportEntries int // default 1,024

@@ -88,7 +88,7 @@ const (
 	Unchecked Status = "unchecked"
 )
 
-// EntryReport is one line of a report. For an entry that is not [Valid], everything but Index, Status and Failure
+// EntryReport is one line of a report. For an entry that is not [Valid], everything but Index, Status and Hash
 // is what the entry claims.
 type EntryReport struct {
 	Index      int      `json:"index"`

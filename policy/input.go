@@ -44,7 +44,7 @@ type Environment struct {
 	TraceID          string
 }
 
-// Lineage summarises the verified ancestors of the call. All zero for a root.
+// Lineage summarises the verified ancestors of the call. For a root it is empty, with a MinTrust of 100.
 type Lineage struct {
 	Length      int      // entries before this one
 	Principals  []string // sorted, unique
