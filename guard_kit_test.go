@@ -103,8 +103,8 @@ func (r *rig) verify(p lineage.Passport) *lineage.Report {
 	}
 	u.Tips = p.Tips()
 	_, report, err := r.verifier.Verify(context.Background(), u)
-	if err != nil || !report.Valid() || !report.Authority || !report.Tips {
-		r.t.Fatalf("passport of %d entries: %v (authority %t, tips %t)", p.Len(), err, report.Authority, report.Tips)
+	if err != nil || !report.Valid() || !report.AuthorityUsed || !report.TipsCompared {
+		r.t.Fatalf("passport of %d entries: %v (authority %t, tips %t)", p.Len(), err, report.AuthorityUsed, report.TipsCompared)
 	}
 	if len(report.Entries()) != p.Len() {
 		r.t.Fatalf("report has %d entries, passport %d", len(report.Entries()), p.Len())

@@ -45,7 +45,7 @@ import (
 )
 
 // Version of this module, as signed entries name it.
-const Version = "0.1.0"
+const Version = "0.1.0-dev"
 
 // A Session is one causal scope. See [StartSession].
 type Session = propagate.Session

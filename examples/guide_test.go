@@ -37,7 +37,7 @@ func processPayment(ctx context.Context, p Payment) (Receipt, error) {
 // Step 1 of the guide: is it there?
 func Example_installation() {
 	fmt.Println(kest.Version)
-	// Output: 0.1.0
+	// Output: 0.1.0-dev
 }
 
 // Step 2, development: everything is allowed and the identity is a key of this process.

@@ -43,6 +43,14 @@ func (a *Authority) Validate() error {
 	return errors.Join(errs...)
 }
 
+func (a *Authority) clone() *Authority {
+	grants := slices.Clone(a.Grants)
+	for i := range grants {
+		grants[i].Originate, grants[i].RemoveTaints = slices.Clone(grants[i].Originate), slices.Clone(grants[i].RemoveTaints)
+	}
+	return &Authority{Grants: grants}
+}
+
 // any reports whether some grant of the principal satisfies allow.
 func (a *Authority) any(principal string, allow func(*Grant) bool) bool {
 	for i := range a.Grants {

@@ -136,7 +136,7 @@ func firstDifference(l *link, entries []string) int {
 // stillTrusted reports whether the key source still names the key of every signer.
 func (r *run) stillTrusted(signers ...signer) bool {
 	for _, s := range signers {
-		keys, err := r.v.Keys.Keys(r.ctx, s.principal, s.keyID)
+		keys, err := r.v.config.Keys.Keys(r.ctx, s.principal, s.keyID)
 		if err != nil || !slices.ContainsFunc(keys, func(k ed25519.PublicKey) bool { return string(k) == s.key }) {
 			return false
 		}

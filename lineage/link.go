@@ -14,7 +14,7 @@ func (r *run) link(s *seenEntry) *VerifyError {
 	if r.inPrefix(s.signed) {
 		return &VerifyError{Reason: Duplicate, Detail: "an earlier entry has the same hash or entry_id"}
 	}
-	if r.v.Linear {
+	if r.v.config.Linear {
 		if failure := r.linear(e); failure != nil {
 			return failure
 		}

@@ -161,8 +161,8 @@ func TestTips(t *testing.T) {
 	for range 2 { // cold, then from the cache
 		for _, good := range [][]lineage.Hash{tips, {tips[1], tips[0]}, nil} {
 			_, report := accepted(t, v, lineage.Unverified{Entries: all, Tips: good})
-			if report.Tips != (good != nil) {
-				t.Errorf("report says that tips were compared: %v", report.Tips)
+			if report.TipsCompared != (good != nil) {
+				t.Errorf("report says that tips were compared: %v", report.TipsCompared)
 			}
 		}
 		added := append(slices.Clone(all), sign(t, call{n: 3}, left).JWS())

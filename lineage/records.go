@@ -89,7 +89,7 @@ func (v *Verifier) VerifyReceipt(ctx context.Context, jws string, entry *Signed)
 	if err != nil {
 		return Receipt{}, fmt.Errorf("receipt: %w", err)
 	}
-	r, err := readReceipt(doc, v.Limits)
+	r, err := readReceipt(doc, v.config.Limits)
 	if err != nil {
 		return Receipt{}, fmt.Errorf("receipt: %w: %w", ErrUnverified, err)
 	}
@@ -126,11 +126,11 @@ func readReceipt(doc jcs.Value, l Limits) (Receipt, error) {
 
 // openRecord verifies a document that is not part of a passport.
 func (v *Verifier) openRecord(ctx context.Context, jws, typ, principal string) (jcs.Value, error) {
-	c, err := parseCompact(jws, typ, v.Limits, nil)
+	c, err := parseCompact(jws, typ, v.config.Limits, nil)
 	if err != nil {
 		return jcs.Value{}, fmt.Errorf("%w: %w", ErrUnverified, err)
 	}
-	keys, err := v.Keys.Keys(ctx, principal, c.keyID)
+	keys, err := v.config.Keys.Keys(ctx, principal, c.keyID)
 	if err != nil {
 		return jcs.Value{}, fmt.Errorf("%w: keys of %q: %w", ErrUnverified, clip(principal), err)
 	}
@@ -143,7 +143,7 @@ func (v *Verifier) openRecord(ctx context.Context, jws, typ, principal string) (
 	if !good {
 		return jcs.Value{}, fmt.Errorf("%w: no key of %q matches the signature", ErrUnverified, clip(principal))
 	}
-	doc, err := canonicalDocument(c.payload, v.Limits)
+	doc, err := canonicalDocument(c.payload, v.config.Limits)
 	if err != nil {
 		return jcs.Value{}, fmt.Errorf("%w: payload: %w", ErrUnverified, err)
 	}
@@ -192,11 +192,11 @@ func SignDenial(ctx context.Context, s Signer, d Denial, l Limits) (string, erro
 // VerifyDenial checks a denial record by the keys of the principal that its entry names. Errors match
 // [ErrUnverified]. It proves who refused what, when; it says nothing about the parents that the entry names.
 func (v *Verifier) VerifyDenial(ctx context.Context, jws string) (Denial, error) {
-	c, err := parseCompact(jws, typDenial, v.Limits, nil)
+	c, err := parseCompact(jws, typDenial, v.config.Limits, nil)
 	if err != nil {
 		return Denial{}, fmt.Errorf("denial: %w: %w", ErrUnverified, err)
 	}
-	d, err := readDenial(c.payload, v.Limits)
+	d, err := readDenial(c.payload, v.config.Limits)
 	if err != nil {
 		return Denial{}, fmt.Errorf("denial: %w: payload: %w", ErrUnverified, err)
 	}

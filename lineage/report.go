@@ -108,14 +108,15 @@ type EntryReport struct {
 
 // A Report says what a verification found.
 type Report struct {
-	Passport  Passport     // the verified lineage; empty unless the report is valid
-	Failure   *VerifyError // nil also when verification was not completed
-	Reused    int          // entries whose signatures this Verifier had verified before
-	Authority bool         // whether an authority policy was in force
-	Tips      bool         // whether announced tips were compared
+	Passport      Passport     // the verified lineage; empty unless the report is valid
+	Failure       *VerifyError // nil also when verification was not completed
+	Reused        int          // entries whose signatures this Verifier had verified before
+	AuthorityUsed bool         // an authority policy was in force
+	TipsCompared  bool         // tips were announced, and had to be those of the passport
 
-	verified bool         // all checks were made and passed
-	seen     []*seenEntry // what was read, when verification failed
+	announced int          // entries that were presented
+	verified  bool         // all checks were made and passed
+	seen      []*seenEntry // what was read, when verification failed
 }
 
 // Valid reports whether the whole lineage was verified. A verification that was not completed, for example
@@ -157,10 +158,10 @@ func describe(i int, status Status, s *Signed, skipped Check) EntryReport {
 // Notes are sentences about what the verification did not establish.
 func (r *Report) Notes() []string {
 	notes := []string{}
-	if !r.Authority {
+	if !r.AuthorityUsed {
 		notes = append(notes, "no authority policy: any known principal may begin a lineage, raise trust and remove taints")
 	}
-	if !r.Tips {
+	if !r.TipsCompared {
 		notes = append(notes, "no tip was announced: entries cut from the end would not be noticed")
 	}
 	skipped := 0
@@ -184,13 +185,20 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 		Detail  string `json:"detail"`
 	}
 	out := struct {
-		Valid   bool          `json:"valid"`
-		Failure *failure      `json:"failure,omitempty"`
-		Length  int           `json:"length"`
-		Tips    []Hash        `json:"tips"`
+		Valid   bool     `json:"valid"`
+		Failure *failure `json:"failure,omitempty"`
+		Length  int      `json:"length"`
+		Tips    []Hash   `json:"tips"`
+
+		AuthorityUsed bool `json:"authority_used"`
+		TipsCompared  bool `json:"tips_compared"`
+
 		Entries []EntryReport `json:"entries"`
 		Notes   []string      `json:"notes"`
-	}{Valid: r.Valid(), Length: max(r.Passport.Len(), len(r.seen)), Tips: r.Passport.Tips(), Entries: r.Entries(), Notes: r.Notes()}
+	}{
+		Valid: r.Valid(), Length: r.announced, Tips: r.Passport.Tips(), AuthorityUsed: r.AuthorityUsed,
+		TipsCompared: r.TipsCompared, Entries: r.Entries(), Notes: r.Notes(),
+	}
 	if f := r.Failure; f != nil {
 		out.Failure = &failure{f.Reason, f.Index, f.EntryID, f.Detail}
 	}

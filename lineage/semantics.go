@@ -37,7 +37,7 @@ func (v *Verifier) checkTaints(s *seenEntry) *VerifyError {
 		return &VerifyError{Reason: Unauthorized, Detail: "taints were removed without a trust override or a sanitizer"}
 	}
 	for _, taint := range e.RemovedTaints {
-		if v.Authority != nil && !v.Authority.mayRemove(e.Principal(), taint) {
+		if v.config.Authority != nil && !v.config.Authority.mayRemove(e.Principal(), taint) {
 			return &VerifyError{Reason: Unauthorized,
 				Detail: fmt.Sprintf("principal %q may not remove taint %q", clip(e.Principal()), clip(taint))}
 		}
@@ -60,20 +60,20 @@ func (v *Verifier) checkTrust(s *seenEntry) *VerifyError {
 	if s.skipped&CheckTrust != 0 {
 		return v.checkLegacyTrust(e, parents)
 	}
-	self, known := v.Origins.Score(e.SourceType())
+	self, known := v.config.Origins.Score(e.SourceType())
 	if !known {
 		return &VerifyError{Reason: TrustMismatch,
 			Detail: fmt.Sprintf("source type %q is not known to this verifier", clip(e.SourceType()))}
 	}
-	want := v.Trust.Trust(self, parents)
-	if e.IsRoot() && v.Authority != nil && !v.Authority.mayOriginate(e.Principal(), e.SourceType(), self) {
+	want := v.config.Trust.Trust(self, parents)
+	if e.IsRoot() && v.config.Authority != nil && !v.config.Authority.mayOriginate(e.Principal(), e.SourceType(), self) {
 		return &VerifyError{Reason: Unauthorized,
 			Detail: fmt.Sprintf("principal %q may not begin a lineage with source type %q", clip(e.Principal()), clip(e.SourceType()))}
 	}
 	if score, override, err := e.TrustOverride(); err != nil {
 		return &VerifyError{Reason: Malformed, Detail: err.Error()}
 	} else if override {
-		if v.Authority != nil && score > want && !v.Authority.mayOverride(e.Principal(), score) {
+		if v.config.Authority != nil && score > want && !v.config.Authority.mayOverride(e.Principal(), score) {
 			return &VerifyError{Reason: Unauthorized,
 				Detail: fmt.Sprintf("principal %q may not raise trust from %d to %d", clip(e.Principal()), want, score)}
 		}
@@ -89,17 +89,17 @@ func (v *Verifier) checkTrust(s *seenEntry) *VerifyError {
 // checkLegacyTrust bounds what cannot be recomputed: under an authority policy, even a legacy principal begins no
 // lineage and raises no trust beyond its grants.
 func (v *Verifier) checkLegacyTrust(e *Entry, parents []int) *VerifyError {
-	if v.Authority == nil {
+	if v.config.Authority == nil {
 		return nil
 	}
 	if len(parents) == 0 {
-		if !v.Authority.mayOriginate(e.Principal(), "", e.TrustScore) {
+		if !v.config.Authority.mayOriginate(e.Principal(), "", e.TrustScore) {
 			return &VerifyError{Reason: Unauthorized,
 				Detail: fmt.Sprintf("legacy principal %q may not begin a lineage with trust %d", clip(e.Principal()), e.TrustScore)}
 		}
 		return nil
 	}
-	if e.TrustScore > slices.Min(parents) && !v.Authority.mayOverride(e.Principal(), e.TrustScore) {
+	if e.TrustScore > slices.Min(parents) && !v.config.Authority.mayOverride(e.Principal(), e.TrustScore) {
 		return &VerifyError{Reason: Unauthorized,
 			Detail: fmt.Sprintf("legacy principal %q may not raise trust to %d", clip(e.Principal()), e.TrustScore)}
 	}

@@ -213,14 +213,14 @@ func TestAuthority(t *testing.T) {
 			v := newVerifier(t, lineage.VerifierConfig{Authority: &lineage.Authority{Grants: c.grants}})
 			u := lineage.Unverified{Entries: jwsOf(c.entries...)}
 			if c.reason == ok {
-				if _, report := accepted(t, v, u); !report.Authority || len(report.Notes()) != 1 {
-					t.Errorf("report: authority %v, notes %q", report.Authority, report.Notes())
+				if _, report := accepted(t, v, u); !report.AuthorityUsed || len(report.Notes()) != 1 {
+					t.Errorf("report: authority %v, notes %q", report.AuthorityUsed, report.Notes())
 				}
 				return
 			}
 			refused(t, v, u, c.reason, c.index)
 			_, report := accepted(t, newVerifier(t, lineage.VerifierConfig{}), u) // without a policy it is allowed, and said
-			if report.Authority || !strings.Contains(strings.Join(report.Notes(), " "), "no authority policy") {
+			if report.AuthorityUsed || !strings.Contains(strings.Join(report.Notes(), " "), "no authority policy") {
 				t.Errorf("notes %q", report.Notes())
 			}
 		})

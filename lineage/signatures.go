@@ -43,7 +43,7 @@ func (r *run) signatures(entries []*seenEntry) (*VerifyError, error) {
 // keys is check 3: the key comes from the key source, by the principal that the entry names.
 func (r *run) keys(s *seenEntry) *VerifyError {
 	principal := s.signed.entry.Principal()
-	keys, err := r.v.Keys.Keys(r.ctx, principal, s.signed.keyID)
+	keys, err := r.v.config.Keys.Keys(r.ctx, principal, s.signed.keyID)
 	if err != nil {
 		return &VerifyError{Reason: UnknownKey, Detail: fmt.Sprintf("keys of %q: %v", clip(principal), err), Err: err}
 	}
@@ -117,14 +117,14 @@ func lower(v *atomic.Int64, to int64) {
 // tried with its first key, in bulk when there is a batch verifier; further keys are rare (an entry without kid).
 func (v *Verifier) verifyChunk(entries []*seenEntry, indices []int) (bad []int) {
 	ok := make([]bool, len(indices))
-	if v.Batch != nil {
+	if v.config.Batch != nil {
 		keys := make([]ed25519.PublicKey, len(indices))
 		messages, signatures := make([][]byte, len(indices)), make([][]byte, len(indices))
 		for n, i := range indices {
 			s := entries[i]
 			keys[n], messages[n], signatures[n] = s.keys[0], s.input, s.signature
 		}
-		v.Batch.VerifyBatch(keys, messages, signatures, ok)
+		v.config.Batch.VerifyBatch(keys, messages, signatures, ok)
 	}
 	for n, i := range indices {
 		s := entries[i]

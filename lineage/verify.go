@@ -45,11 +45,9 @@ type BatchVerifier interface {
 // A Verifier turns what came from outside into a [Passport]. It is safe for concurrent use; one Verifier should
 // serve a whole process, because it remembers what it verified: checking a passport again, or one that extends
 // it, costs only the new entries.
-//
-// Its configuration may be read and must not be changed: what was verified under one is remembered.
 type Verifier struct {
-	VerifierConfig
-	cache *cache
+	config VerifierConfig // fixed: what was verified under it is remembered
+	cache  *cache
 }
 
 // NewVerifier checks the configuration.
@@ -67,7 +65,7 @@ func NewVerifier(c VerifierConfig) (*Verifier, error) {
 		errs = append(errs, errors.New("verifier: empty legacy principal"))
 	}
 	if c.Authority != nil {
-		c.Authority = &Authority{Grants: slices.Clone(c.Authority.Grants)}
+		c.Authority = c.Authority.clone()
 	}
 	if c.Trust == nil {
 		c.Trust = Attenuate{}
@@ -77,14 +75,14 @@ func NewVerifier(c VerifierConfig) (*Verifier, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	return &Verifier{VerifierConfig: c, cache: newCache(c.CacheBytes)}, nil
+	return &Verifier{config: c, cache: newCache(c.CacheBytes)}, nil
 }
 
 // Verify checks a passport (SPEC §4, F-PA-05/06, §6.2) and returns the first failure, if any, as a *[VerifyError];
 // another error means that verification was not completed, for example because ctx ended. The report is never
 // nil. Unless the error is nil the returned passport is empty, and nothing may be believed.
 func (v *Verifier) Verify(ctx context.Context, u Unverified) (Passport, *Report, error) {
-	report := &Report{Authority: v.Authority != nil, Tips: u.Tips != nil}
+	report := &Report{AuthorityUsed: v.config.Authority != nil, TipsCompared: u.Tips != nil, announced: len(u.Entries)}
 	if failure := v.checkSize(u); failure != nil {
 		report.Failure = failure
 		return Passport{}, report, failure
@@ -111,9 +109,9 @@ func (v *Verifier) Verify(ctx context.Context, u Unverified) (Passport, *Report,
 }
 
 func (v *Verifier) checkSize(u Unverified) *VerifyError {
-	if len(u.Entries) > v.Limits.PassportEntries {
+	if len(u.Entries) > v.config.Limits.PassportEntries {
 		return &VerifyError{Reason: Limit, Index: -1, Err: ErrLimit,
-			Detail: fmt.Sprintf("%d entries, more than the limit of %d", len(u.Entries), v.Limits.PassportEntries)}
+			Detail: fmt.Sprintf("%d entries, more than the limit of %d", len(u.Entries), v.config.Limits.PassportEntries)}
 	}
 	size := len("[]")
 	if len(u.Entries) > 0 {
@@ -122,9 +120,9 @@ func (v *Verifier) checkSize(u Unverified) *VerifyError {
 	for _, jws := range u.Entries {
 		size += len(jws)
 	}
-	if size > v.Limits.PassportBytes {
+	if size > v.config.Limits.PassportBytes {
 		return &VerifyError{Reason: Limit, Index: -1, Err: ErrLimit,
-			Detail: fmt.Sprintf("%d bytes, more than the limit of %d", size, v.Limits.PassportBytes)}
+			Detail: fmt.Sprintf("%d bytes, more than the limit of %d", size, v.config.Limits.PassportBytes)}
 	}
 	return nil
 }
@@ -279,11 +277,11 @@ func (r *run) structure(jws string, report *Report) (*seenEntry, *VerifyError) {
 		report.Reused++
 		return r.v.labelled(&seenEntry{signed: known})
 	}
-	c, err := parseCompact(jws, typEntry, r.v.Limits, r.memo)
+	c, err := parseCompact(jws, typEntry, r.v.config.Limits, r.memo)
 	if err != nil {
 		return nil, malformed(err)
 	}
-	e, err := decodeEntry(c.payload, r.v.Limits)
+	e, err := decodeEntry(c.payload, r.v.config.Limits)
 	if err != nil {
 		return nil, malformed(fmt.Errorf("payload: %w", err))
 	}
@@ -307,7 +305,7 @@ func malformed(err error) *VerifyError {
 // labelled checks the labels that the semantic checks need, and notes what a legacy principal's entry lacks.
 func (v *Verifier) labelled(s *seenEntry) (*seenEntry, *VerifyError) {
 	e := s.signed.entry
-	s.legacy = slices.Contains(v.Legacy, e.Principal())
+	s.legacy = slices.Contains(v.config.Legacy, e.Principal())
 	for _, need := range []struct {
 		ok            bool
 		skipped       Check
