@@ -140,10 +140,10 @@ func (c *call) build(inputHash string) error {
 		e := p.Entry()
 		hashes[i], scores[i], taints[i] = p.Hash(), e.TrustScore, e.Taints
 	}
-	c.source = c.sourceOf()
-	self, known := c.guard.origins.Score(c.source)
-	if !known {
-		return fmt.Errorf("source type %q of the session is not known; register it in Config.Origins", c.source)
+	var self int
+	var err error
+	if c.source, self, err = c.sourceOf(); err != nil {
+		return err
 	}
 	score := c.binding.trust.Trust(self, scores)
 	if c.override != nil {
@@ -176,15 +176,26 @@ func (c *call) build(inputHash string) error {
 	return nil
 }
 
-// sourceOf is the declared source type, or the default: what the ingress says for a root behind it, else internal.
-func (c *call) sourceOf() string {
-	switch {
-	case c.sourceType != "":
-		return c.sourceType
-	case len(c.parents) == 0 && c.outer != nil && c.outer.Origin() != "":
-		return c.outer.Origin()
+// sourceOf is the source type of the call and its score: the declared one, else internal. A root behind ingress is
+// no better than what the ingress says, whatever the function declares: otherwise a caller who leaves the passport
+// out would be worth more than one who shows it.
+func (c *call) sourceOf() (source string, score int, err error) {
+	source = c.sourceType
+	if source == "" {
+		source = lineage.SourceInternal
 	}
-	return lineage.SourceInternal
+	score, _ = c.guard.origins.Score(source) // checked when the function was wrapped
+	if len(c.parents) > 0 || c.outer == nil || c.outer.Origin() == "" {
+		return source, score, nil
+	}
+	origin, known := c.guard.origins.Score(c.outer.Origin())
+	if !known {
+		return "", 0, fmt.Errorf("source type %q of the session is not known; register it in Config.Origins", c.outer.Origin())
+	}
+	if c.sourceType == "" || origin < score {
+		return c.outer.Origin(), origin, nil
+	}
+	return source, score, nil
 }
 
 // labelsFor is the call's own copy of the labels; the library's come last, so nothing replaces them.

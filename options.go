@@ -83,7 +83,8 @@ func Policy(names ...string) Option {
 }
 
 // SourceType declares where the call's data comes from: one of lineage's Source constants, or a name from
-// Config.Origins. Without it a call is "internal", and a root behind ingress is "internet".
+// Config.Origins. Without it a call is "internal". A root behind ingress is no better than what the ingress says,
+// which is "internet" for a request without lineage.
 func SourceType(name string) Option {
 	return func(s *settings) {
 		if name == "" {

@@ -289,16 +289,24 @@ func TestIngressSession(t *testing.T) {
 	ctx := baggage.ContextWithBaggage(t.Context(), bag)
 	s := propagate.NewSession(lineage.Passport{}, strings.Repeat("1", 32), lineage.SourceInternet)
 	ctx = propagate.WithSession(ctx, s)
-	// F-TS-02: the origin is for roots that name no source type, and for no others.
+	// F-TS-02: a root is no better than the origin of its session; other entries have parents for that.
 	if e := r.entry(ctx); e.TrustScore != 10 || e.SourceType() != "internet" || e.TraceID() != strings.Repeat("1", 32) {
 		t.Errorf("root: %+v", e)
 	}
 	if e := r.entry(ctx); e.TrustScore != 10 || e.SourceType() != "internal" {
 		t.Errorf("second: trust %d, source %q", e.TrustScore, e.SourceType())
 	}
-	ctx = propagate.WithSession(ctx, propagate.NewSession(lineage.Passport{}, strings.Repeat("1", 32), "internet"))
-	if e := r.entry(ctx, kest.SourceType(lineage.SourceVerifiedRAG)); e.TrustScore != 90 {
-		t.Errorf("declared: %d", e.TrustScore)
+	for _, c := range []struct {
+		declared, source string
+		trust            int
+	}{
+		{lineage.SourceInternal, "user_input", 40}, {lineage.SourceVerifiedRAG, "user_input", 40}, // a caller without lineage
+		{lineage.SourceUserInput, "user_input", 40}, {lineage.SourceInternet, "internet", 10}, {lineage.SourceLLM, "llm", 0},
+	} {
+		ctx = propagate.WithSession(ctx, propagate.NewSession(lineage.Passport{}, strings.Repeat("1", 32), "user_input"))
+		if e := r.entry(ctx, kest.SourceType(c.declared)); e.TrustScore != c.trust || e.SourceType() != c.source {
+			t.Errorf("%s declared behind user_input: trust %d, source %q", c.declared, e.TrustScore, e.SourceType())
+		}
 	}
 	ctx = propagate.WithSession(ctx, propagate.NewSession(lineage.Passport{}, strings.Repeat("1", 32), "nowhere"))
 	wantStopped(t, r.call(ctx, kest.Operation("x")), kest.StepBuild)

@@ -23,8 +23,8 @@ type Session struct {
 }
 
 // NewSession begins a scope with lineage that is already verified. trace is the W3C trace id that the session's
-// entries share. origin is the source type of a root that names none: "internet" behind ingress, "" for the
-// default of the guard.
+// entries share. origin is what the ingress says of a root in the session: "internet" for whoever comes without
+// lineage. A root is no better than that. "" says nothing.
 func NewSession(p lineage.Passport, trace, origin string) *Session {
 	return &Session{passport: p, trace: trace, origin: origin}
 }
@@ -58,7 +58,7 @@ func SessionFrom(ctx context.Context) *Session {
 // TraceID is the trace that the session's entries share.
 func (s *Session) TraceID() string { return s.trace }
 
-// Origin is the source type of a root that names none, or "".
+// Origin is the source type that no root in the session is better than, or "".
 func (s *Session) Origin() string { return s.origin }
 
 // Passport returns what the session has learned so far. It is immutable: later calls do not change it.
