@@ -33,10 +33,15 @@ func (c *call) authorize() error {
 		if decision.Allow && err == nil {
 			continue
 		}
-		if gone := ended(c.ctx); gone != nil {
-			return c.stop(StepExecute, gone) // the caller gave up; no policy said anything
+		gone := ended(c.ctx)
+		if gone != nil && err != nil {
+			return c.stop(StepExecute, gone) // the caller gave up before the policy said anything
 		}
-		return c.deny(s, decision, err)
+		denied := c.deny(s, decision, err)
+		if gone != nil {
+			return c.stop(StepExecute, gone) // SPEC §1; the denial is on record all the same
+		}
+		return denied
 	}
 	return nil
 }
@@ -46,7 +51,7 @@ func (c *call) ask(s *step) (policy.Decision, error) {
 	ctx := withDeadline(c.ctx, c.guard.config.PolicyTimeout)
 	defer ctx.end()
 	decision, err := s.engine.Evaluate(ctx, s.name, &c.input)
-	if err == nil && ctx.Err() != nil {
+	if err == nil && decision.Allow && ctx.Err() != nil { // a refusal counts whenever it comes
 		err = fmt.Errorf("%w: %w", policy.ErrUnavailable, errLate)
 	}
 	return decision, err

@@ -75,6 +75,9 @@ func (c *call) prepare(in any) error {
 	if err != nil {
 		return c.stop(StepInput, err)
 	}
+	if err := c.ancestry(); err != nil {
+		return c.stop(StepExtract, err)
+	}
 	if err := c.build(hash); err != nil {
 		return c.stop(StepBuild, err)
 	}
@@ -118,8 +121,7 @@ func (c *call) extract() error {
 	if c.outer == nil {
 		c.ctx, c.trace = ensureTrace(c.ctx)
 	} else {
-		c.history, c.trace = c.outer.Passport(), c.outer.TraceID()
-		c.parents = c.history.Leaves()
+		c.trace = c.outer.TraceID()
 	}
 	signer, err := c.provider.Signer(c.ctx)
 	if err != nil {
@@ -129,6 +131,20 @@ func (c *call) extract() error {
 		return errNoSigner
 	}
 	c.signer = signer
+	return nil
+}
+
+// ancestry completes step 1 after resolvers and encoders ran: what they learned through guarded calls of their own
+// shaped this call, so it is among its ancestors.
+func (c *call) ancestry() error {
+	if c.outer == nil {
+		return nil
+	}
+	if err := untrusted(c.ctx, c.outer); err != nil {
+		return err
+	}
+	c.history = c.outer.Passport()
+	c.parents = c.history.Leaves()
 	return nil
 }
 
@@ -244,7 +260,7 @@ func (c *call) append() error {
 		return err
 	}
 	if err := passport.Check(c.guard.config.Limits); err != nil {
-		return fmt.Errorf("%w; start a new session, or raise Config.Limits here and in every verifier", err)
+		return fmt.Errorf("%w; begin a new lineage from a context without a session, or raise Config.Limits here and in every verifier", err)
 	}
 	origin := ""
 	if c.outer != nil {

@@ -16,8 +16,8 @@ const JoinOperation = "kest.join"
 // is the empty passport; with lineage that was not verified, it is the error that every call gets.
 func (g *Guard) Seal(ctx context.Context) (lineage.Passport, error) {
 	s := propagate.SessionFrom(ctx)
-	if untrusted(ctx, s) == nil && CurrentPassport(ctx).Connected() {
-		return CurrentPassport(ctx), nil
+	if p := CurrentPassport(ctx); untrusted(ctx, s) == nil && p.Connected() {
+		return p, nil
 	}
 	f := &function{settings: settings{operation: JoinOperation, classification: "system", noInputHash: true}}
 	b, err := f.settings.bind(g)

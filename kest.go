@@ -31,7 +31,8 @@
 //
 // The context carries lineage. Within a session, calls in sequence chain, calls in parallel fork, and the next
 // call after them joins, because what a callee learned comes back with it: its caller's later calls inherit its
-// taints and its loss of trust. Every body runs in a session of its own; [StartSession] opens one by hand.
+// taints and its loss of trust. Calls that a body leaves behind, in an iterator that it returns or in a goroutine,
+// flow back when they are made. Every body runs in a session of its own; [StartSession] opens one by hand.
 // A call outside any session begins a lineage.
 package kest
 
@@ -59,6 +60,9 @@ type Identity = propagate.Identity
 func StartSession(ctx context.Context) (context.Context, *Session) {
 	if outer := propagate.SessionFrom(ctx); outer != nil {
 		s := outer.Branch()
+		if refused := untrusted(ctx, outer); refused != nil {
+			s.Fail(refused) // what came over the wire since is not what the outer session stands for
+		}
 		return propagate.WithSession(ctx, s), s
 	}
 	refused := untrusted(ctx, nil)
@@ -77,10 +81,10 @@ func untrusted(ctx context.Context, s *Session) error {
 	reason := propagate.Refusal(ctx)
 	switch {
 	case reason != nil:
+	case propagate.CarriesUnverified(ctx):
+		reason = errCarried
 	case s != nil:
 		reason = s.Err()
-	case propagate.CarriesLineage(ctx):
-		reason = errCarried
 	}
 	if reason == nil || errors.Is(reason, ErrUntrustedLineage) {
 		return reason

@@ -23,7 +23,8 @@ func operationOf(fn any) (string, error) {
 	name = strings.ReplaceAll(name, "%2e", ".") // the linker escapes dots in a package's last path element
 	name = strings.TrimSuffix(name, "-fm")      // method values
 	if i := strings.IndexByte(name, '['); i >= 0 {
-		name = name[:i] // type arguments are not spelt out by the compiler
+		// The compiler writes type arguments as [...]; what follows them is the method, or a literal's made-up name.
+		name = name[:i] + name[strings.LastIndexByte(name, ']')+1:]
 	}
 	if literal.MatchString(name) {
 		return "", fmt.Errorf("function literal %s has no stable name; give it one with kest.Operation", name)

@@ -54,13 +54,7 @@ func (c *call) finish() {
 		c.span.SetStatus(codes.Error, "the body panicked")
 	}
 	passport := c.body.Passport()
-	if err := c.body.Err(); err != nil && c.outer != nil {
-		c.outer.Fail(err)
-	} else if c.outer != nil && !c.detached && !c.guard.config.CallTree {
-		if err := c.outer.Absorb(passport); err != nil {
-			c.complain(c.ctx, "kest: lineage cannot flow back; the session is unusable", err)
-		}
-	}
+	c.flowBack()
 	receipt := c.receipt(passport)
 	if c.span.IsRecording() {
 		c.span.SetAttributes(
@@ -69,6 +63,20 @@ func (c *call) finish() {
 		)
 	}
 	c.span.End()
+}
+
+// flowBack gives the caller's session what the body learned. A body that contradicted itself fails the caller's
+// session too, whether or not its lineage would have flowed back.
+func (c *call) flowBack() {
+	switch err := c.body.Err(); {
+	case c.outer == nil:
+	case !c.detached && !c.guard.config.CallTree:
+		if err := c.body.Return(c.outer); err != nil {
+			c.complain(c.ctx, "kest: lineage cannot flow back; the session is unusable", err)
+		}
+	case err != nil:
+		c.outer.Fail(err)
+	}
 }
 
 // receipt signs and keeps the receipt; failures are logged, because what happened has happened. The caller's

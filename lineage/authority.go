@@ -33,7 +33,7 @@ func (a *Authority) Validate() error {
 	var errs []error
 	for i, g := range a.Grants {
 		body := strings.TrimSuffix(g.Principal, "/*")
-		if body == "" || strings.Contains(body, "*") {
+		if body == "" || strings.Contains(body, "*") || strings.HasSuffix(body, "/") {
 			errs = append(errs, fmt.Errorf(`grant %d: principal %q; use an exact id or a prefix ending in "/*"`, i, g.Principal))
 		}
 		if g.RootTrust < 0 || g.RootTrust > 100 || g.OverrideTrust < 0 || g.OverrideTrust > 100 {

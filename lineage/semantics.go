@@ -119,7 +119,7 @@ func checkTrace(s *seenEntry) *VerifyError {
 	}
 	for _, parent := range s.parents {
 		trace := parent.TraceID()
-		if trace == e.TraceID() || trace == "" || slices.Contains(joined, trace) {
+		if trace == e.TraceID() || !validTraceID(trace) || slices.Contains(joined, trace) {
 			continue
 		}
 		return &VerifyError{Reason: TraceMismatch,

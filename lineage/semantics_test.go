@@ -244,15 +244,16 @@ func TestAuthorityPatternIsNotItsPrefix(t *testing.T) {
 func TestAuthorityIsValidatedAndCopied(t *testing.T) {
 	for _, g := range []lineage.Grant{
 		{}, {Principal: "*"}, {Principal: "/*"}, {Principal: "a*"}, {Principal: "a/*/b"}, {Principal: "*/a/*"},
+		{Principal: "spiffe://*"}, {Principal: "spiffe:///*"}, // every trust domain, or none
 		{Principal: "a", RootTrust: 101}, {Principal: "a", OverrideTrust: -1},
 	} {
 		if _, err := lineage.NewVerifier(lineage.VerifierConfig{Keys: keySet(t), Authority: &lineage.Authority{Grants: []lineage.Grant{g}}}); err == nil {
 			t.Errorf("grant %+v is accepted", g)
 		}
 	}
-	a := &lineage.Authority{Grants: []lineage.Grant{{Principal: web, RootTrust: 50}}}
+	a := &lineage.Authority{Grants: []lineage.Grant{{Principal: web, RootTrust: 50, Originate: []string{"llm"}}}}
 	v := newVerifier(t, lineage.VerifierConfig{Authority: a})
-	a.Grants[0].RootTrust = 100
+	a.Grants[0].RootTrust, a.Grants[0].Originate[0] = 100, "*"
 	refused(t, v, lineage.Unverified{Entries: jwsOf(chain(t, 1)...)}, lineage.Unauthorized, 0)
 	if _, err := lineage.NewVerifier(lineage.VerifierConfig{}); err == nil {
 		t.Error("a verifier without keys")
@@ -300,6 +301,11 @@ func TestLegacyEntries(t *testing.T) {
 	if line := report.Entries()[1]; len(line.Skipped) != 0 || line.TrustScore != 40 {
 		t.Errorf("line %+v", line)
 	}
+	// A trace id that is none cannot be named in kest.joined, so it does not make honest children unverifiable.
+	odd := legacyEntry(t, 0, "0", func(s string) string {
+		return replaced(t, s, `"principal":"`+python+`"`, `"principal":"`+python+`","trace_id":"a,b"`)
+	})
+	accepted(t, v, lineage.Unverified{Entries: []string{odd, sign(t, call{n: 2}, firstEntry(t, v, odd)).JWS()}})
 	refused(t, newVerifier(t, lineage.VerifierConfig{}), lineage.Unverified{Entries: []string{one}}, lineage.Malformed, 0)
 	refused(t, newVerifier(t, lineage.VerifierConfig{Legacy: []string{web}}), lineage.Unverified{Entries: []string{one}}, lineage.Malformed, 0)
 

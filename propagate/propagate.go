@@ -51,19 +51,31 @@ func AdmitBaggage(ctx context.Context) context.Context {
 	})
 }
 
-// CarriesLineage reports whether the context's baggage holds lineage as it came over the wire, or announces some:
-// a chain tip whose passport was lost on the way is not the same as no lineage.
-func CarriesLineage(ctx context.Context) bool {
-	bag := baggage.FromContext(ctx)
-	if bag.Len() == 0 {
+// CarriesUnverified reports whether the context's baggage holds lineage that its session does not stand for: it came
+// over the wire after the session was opened, or there is no session. Lineage that is merely announced counts: a
+// chain tip whose passport was lost on the way is not the same as no lineage.
+func CarriesUnverified(ctx context.Context) bool {
+	now := carried(ctx)
+	if now == "" {
 		return false
 	}
+	_, vouched := sessionAndBaggage(ctx)
+	return now != vouched
+}
+
+// carried is the lineage in the context's baggage as it came, "" for none.
+func carried(ctx context.Context) string {
+	bag := baggage.FromContext(ctx)
+	if bag.Len() == 0 {
+		return ""
+	}
+	text := ""
 	for _, key := range [...]string{KeyPassport, KeyPassportZ, KeyClaimCheck, KeyChainTip} {
-		if bag.Member(key).Key() != "" {
-			return true
+		if m := bag.Member(key); m.Key() != "" {
+			text += key + "=" + m.Value() + "\n" // the keys are fixed, so no value can look like another member
 		}
 	}
-	return false
+	return text
 }
 
 // Refuse marks the context so that every protected call under it stops with reason: lineage arrived and could not

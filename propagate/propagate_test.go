@@ -85,13 +85,13 @@ func TestAdmitBaggage(t *testing.T) {
 	}
 }
 
-func TestCarriesLineage(t *testing.T) {
+func TestCarriesUnverified(t *testing.T) {
 	for _, key := range []string{propagate.KeyPassport, propagate.KeyPassportZ, propagate.KeyClaimCheck, propagate.KeyChainTip} {
-		if !propagate.CarriesLineage(withBaggage(t, "other", "x", key, "")) {
+		if !propagate.CarriesUnverified(withBaggage(t, "other", "x", key, "")) {
 			t.Errorf("%s is not noticed", key)
 		}
 	}
-	if propagate.CarriesLineage(t.Context()) || propagate.CarriesLineage(withBaggage(t, "kest.user", "u", "passport", "[]", "Kest.Passport", "[]")) {
+	if propagate.CarriesUnverified(t.Context()) || propagate.CarriesUnverified(withBaggage(t, "kest.user", "u", "passport", "[]", "Kest.Passport", "[]")) {
 		t.Error("lineage is seen where there is none")
 	}
 }

@@ -19,6 +19,7 @@ type Session struct {
 
 	mu       sync.Mutex
 	passport lineage.Passport
+	onward   *Session // of the caller, once the body has returned
 	err      error
 }
 
@@ -44,15 +45,35 @@ func (s *Session) Branch() *Session {
 // Entry is the guarded call whose body this session, or the one it branched from, belongs to; nil outside a body.
 func (s *Session) Entry() *lineage.Signed { return s.entry }
 
-// WithSession returns a context that carries s.
+// WithSession returns a context that carries s. Whoever calls it vouches for the lineage that the context's baggage
+// holds at this moment: s is what it was verified as. See [CarriesUnverified].
 func WithSession(ctx context.Context, s *Session) context.Context {
+	if carried := carried(ctx); carried != "" {
+		return context.WithValue(ctx, sessionKey{}, attached{s, carried})
+	}
 	return context.WithValue(ctx, sessionKey{}, s)
+}
+
+// attached is a session together with the lineage in the baggage that it stands for.
+type attached struct {
+	session *Session
+	carried string
 }
 
 // SessionFrom returns the session of the context, nil when there is none.
 func SessionFrom(ctx context.Context) *Session {
-	s, _ := ctx.Value(sessionKey{}).(*Session)
+	s, _ := sessionAndBaggage(ctx)
 	return s
+}
+
+func sessionAndBaggage(ctx context.Context) (*Session, string) {
+	switch v := ctx.Value(sessionKey{}).(type) {
+	case *Session:
+		return v, ""
+	case attached:
+		return v.session, v.carried
+	}
+	return nil, ""
 }
 
 // TraceID is the trace that the session's entries share.
@@ -78,18 +99,40 @@ func (s *Session) Err() error {
 // Absorb adds the entries of p. When p contradicts what is known, see [lineage.ErrConflict], the session is
 // unusable from then on: going on without what a callee learned could make later calls look better than they are.
 func (s *Session) Absorb(p lineage.Passport) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.err != nil {
-		return s.err
-	}
-	merged, err := lineage.Merge(s.passport, p)
-	if err != nil {
-		s.err = err
+	merged, onward, err := s.absorb(p)
+	switch {
+	case onward == nil:
+		return err
+	case err != nil:
+		onward.Fail(err)
 		return err
 	}
-	s.passport = merged
-	return nil
+	return onward.Absorb(merged) // outside the lock: sessions are locked one at a time
+}
+
+func (s *Session) absorb(p lineage.Passport) (merged lineage.Passport, onward *Session, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil {
+		if merged, s.err = lineage.Merge(s.passport, p); s.err == nil {
+			s.passport = merged
+		}
+	}
+	return s.passport, s.onward, s.err
+}
+
+// Return ends the scope of a body: what it learned flows into the caller's session, and so does what is learned
+// later by calls that the body left behind in an iterator, a lazy reader or a goroutine.
+func (s *Session) Return(to *Session) error {
+	s.mu.Lock()
+	s.onward = to
+	passport, err := s.passport, s.err
+	s.mu.Unlock()
+	if err != nil {
+		to.Fail(err)
+		return nil // said where it happened
+	}
+	return to.Absorb(passport)
 }
 
 // Fail makes the session unusable: every later call in it is refused with err. The first error stays; nil counts

@@ -17,6 +17,7 @@ import (
 // Sizes of the files that commands read. A larger one is refused before it is read to its end (SPEC §12).
 const (
 	passportBytes = 4 << 20
+	maxEntries    = 64 << 10
 	keysBytes     = 4 << 20 // as lineage.ParseKeySet
 )
 
@@ -132,9 +133,9 @@ func (e *Env) Passport(ctx context.Context, name string) (lineage.Unverified, er
 	if err := otherThing(text); err != nil {
 		return lineage.Unverified{}, Hint(err.Hint, "passport %s: %w", Shown(name), err.Err)
 	}
-	// Counting the entries is left to the verifier, which has a reason for it: such a file can be read. Its size
-	// bounds their number here.
-	u, perr := lineage.ParsePassport(text, lineage.Limits{PassportBytes: passportBytes, PassportEntries: passportBytes})
+	// A passport of too many entries is for the verifier to refuse, with its reason; beyond this number the file is
+	// no passport, and would only cost memory.
+	u, perr := lineage.ParsePassport(text, lineage.Limits{PassportBytes: passportBytes, PassportEntries: maxEntries})
 	if perr != nil {
 		return u, Hint("a passport is a JSON array of compact JWS strings", "%s: %w", Shown(name), perr)
 	}

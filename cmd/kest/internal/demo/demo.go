@@ -130,7 +130,7 @@ func (d *show) run(ctx context.Context) (err error) {
 		return err
 	}
 	d.result.Dir = d.folder.path
-	journal, err := openJournal(d.folder.join(auditFile))
+	journal, err := d.folder.openJournal()
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -28,39 +29,44 @@ const (
 type folder struct{ path string }
 
 // openFolder makes the folder, or takes one that has nothing in it but an earlier demo: no other file is touched.
-func openFolder(path string) (*folder, error) {
-	if path == "" {
+func openFolder(at string) (*folder, error) {
+	if at == "" {
 		made, err := os.MkdirTemp("", "kest-demo-")
 		return &folder{made}, err
 	}
-	path, err := filepath.Abs(path)
+	at, err := filepath.Abs(at)
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(path, 0o755); err != nil {
+	if err := os.MkdirAll(at, 0o755); err != nil {
 		return nil, err
 	}
-	found, err := os.ReadDir(path)
+	found, err := os.ReadDir(at)
 	if err != nil {
 		return nil, err
 	}
 	ours := []string{passportFile, keysFile, tipFile, auditFile, forgedDir}
 	for _, f := range found {
 		if !slices.Contains(ours, f.Name()) {
-			return nil, fmt.Errorf("folder %s holds %s, which is not the demo's; name an empty folder", path, f.Name())
+			return nil, fmt.Errorf("folder %s holds %s, which is not the demo's; name an empty folder", at, f.Name())
 		}
 	}
-	return &folder{path}, nil
+	return &folder{at}, nil
 }
 
 func (f *folder) join(name string) string { return filepath.Join(f.path, filepath.FromSlash(name)) }
 
+// write stays inside the folder: a link that leads out of it is refused, not followed.
 func (f *folder) write(name string, text []byte) error {
-	path := f.join(name)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	root, err := os.OpenRoot(f.path)
+	if err != nil {
 		return err
 	}
-	return os.WriteFile(path, text, 0o644)
+	defer root.Close()
+	if err := root.MkdirAll(path.Dir(name), 0o755); err != nil {
+		return err
+	}
+	return root.WriteFile(name, text, 0o644)
 }
 
 // journal is the demo's sink: a file with one JSON object a line for every signed record, in the order in which
@@ -82,8 +88,13 @@ type line struct {
 	JWS       string         `json:"jws"`
 }
 
-func openJournal(path string) (*journal, error) {
-	file, err := os.Create(path)
+func (f *folder) openJournal() (*journal, error) {
+	root, err := os.OpenRoot(f.path)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	file, err := root.Create(auditFile)
 	if err != nil {
 		return nil, err
 	}

@@ -123,6 +123,16 @@ func TestFolder(t *testing.T) {
 	if _, err := demo.Run(t.Context(), demo.Options{Dir: dir}); err == nil || !strings.Contains(err.Error(), "thesis.txt") {
 		t.Errorf("a folder with other files: %v", err)
 	}
+	for _, link := range []string{"passport.json", "audit.jsonl"} {
+		dir, victim := shortDir(t), filepath.Join(t.TempDir(), "victim")
+		if err := errors.Join(os.WriteFile(victim, []byte("mine"), 0o600), os.Symlink(victim, filepath.Join(dir, link))); err != nil {
+			t.Fatal(err)
+		}
+		_, err := demo.Run(t.Context(), demo.Options{Dir: dir})
+		if text, _ := os.ReadFile(victim); err == nil || string(text) != "mine" {
+			t.Errorf("%s is a link out of the folder: %v, and the file now holds %q", link, err, text)
+		}
+	}
 	t.Setenv("TMPDIR", t.TempDir())
 	result, err := demo.Run(t.Context(), demo.Options{})
 	if err != nil || filepath.Dir(result.Dir) != filepath.Clean(os.TempDir()) || result.Files.Keys != filepath.Join(result.Dir, "keys.json") {
