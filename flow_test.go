@@ -136,7 +136,7 @@ func TestDenialAfterCancellation(t *testing.T) {
 	}
 }
 
-type box[T any] struct{ content T }
+type box[T any] struct{ _ T }
 
 func (*box[T]) Read(context.Context, order) (string, error) { return "", nil }
 func (*box[T]) Wipe(context.Context, order) (string, error) { return "", nil }

@@ -303,8 +303,8 @@ func TestIngressSession(t *testing.T) {
 		{lineage.SourceInternal, "user_input", 40}, {lineage.SourceVerifiedRAG, "user_input", 40}, // a caller without lineage
 		{lineage.SourceUserInput, "user_input", 40}, {lineage.SourceInternet, "internet", 10}, {lineage.SourceLLM, "llm", 0},
 	} {
-		ctx = propagate.WithSession(ctx, propagate.NewSession(lineage.Passport{}, strings.Repeat("1", 32), "user_input"))
-		if e := r.entry(ctx, kest.SourceType(c.declared)); e.TrustScore != c.trust || e.SourceType() != c.source {
+		edge := propagate.WithSession(ctx, propagate.NewSession(lineage.Passport{}, strings.Repeat("1", 32), "user_input"))
+		if e := r.entry(edge, kest.SourceType(c.declared)); e.TrustScore != c.trust || e.SourceType() != c.source {
 			t.Errorf("%s declared behind user_input: trust %d, source %q", c.declared, e.TrustScore, e.SourceType())
 		}
 	}

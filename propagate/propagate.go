@@ -5,6 +5,7 @@ package propagate
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"go.opentelemetry.io/otel/baggage"
 )
@@ -69,13 +70,13 @@ func carried(ctx context.Context) string {
 	if bag.Len() == 0 {
 		return ""
 	}
-	text := ""
+	var text strings.Builder
 	for _, key := range [...]string{KeyPassport, KeyPassportZ, KeyClaimCheck, KeyChainTip} {
 		if m := bag.Member(key); m.Key() != "" {
-			text += key + "=" + m.Value() + "\n" // the keys are fixed, so no value can look like another member
+			text.WriteString(key + "=" + m.Value() + "\n") // the keys are fixed, so no value can look like another member
 		}
 	}
-	return text
+	return text.String()
 }
 
 // Refuse marks the context so that every protected call under it stops with reason: lineage arrived and could not

@@ -62,11 +62,11 @@ func (f *folder) write(name string, text []byte) error {
 	if err != nil {
 		return err
 	}
-	defer root.Close()
-	if err := root.MkdirAll(path.Dir(name), 0o755); err != nil {
-		return err
+	err = root.MkdirAll(path.Dir(name), 0o755)
+	if err == nil {
+		err = root.WriteFile(name, text, 0o644)
 	}
-	return root.WriteFile(name, text, 0o644)
+	return errors.Join(err, root.Close())
 }
 
 // journal is the demo's sink: a file with one JSON object a line for every signed record, in the order in which
@@ -93,9 +93,8 @@ func (f *folder) openJournal() (*journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer root.Close()
 	file, err := root.Create(auditFile)
-	if err != nil {
+	if err = errors.Join(err, root.Close()); err != nil {
 		return nil, err
 	}
 	return &journal{file: file}, nil
