@@ -30,39 +30,19 @@ func newFacts(attributes map[string]any) (facts, error) {
 	if err != nil {
 		return facts{}, err
 	}
-	values, _ := plain(document).(map[string]any)
+	values, _ := document.Go(number).(map[string]any)
 	return facts{values: values, text: string(s.canonical)}, nil
 }
 
-// plain is the Go value that policies know for a JSON value.
-func plain(v jcs.Value) any {
-	switch v.Kind {
-	case jcs.Bool:
-		return v.Bool
-	case jcs.String:
-		return v.Text
-	case jcs.Number:
-		if !strings.ContainsAny(v.Text, ".e") {
-			if n, err := strconv.Atoi(v.Text); err == nil {
-				return n
-			}
+// number is the Go value that policies know for a JSON number.
+func number(literal string) any {
+	if !strings.ContainsAny(literal, ".e") {
+		if n, err := strconv.Atoi(literal); err == nil {
+			return n
 		}
-		f, _ := strconv.ParseFloat(v.Text, 64) // canonical, so it fits
-		return f
-	case jcs.Array:
-		out := make([]any, len(v.Elems))
-		for i, item := range v.Elems {
-			out[i] = plain(item)
-		}
-		return out
-	case jcs.Object:
-		out := make(map[string]any, len(v.Members))
-		for _, m := range v.Members {
-			out[m.Name] = plain(m.Value)
-		}
-		return out
 	}
-	return nil
+	f, _ := strconv.ParseFloat(literal, 64) // canonical, so it fits
+	return f
 }
 
 // fixedFacts is the resolver of attributes that are known when the function is wrapped.

@@ -67,6 +67,34 @@ func (v Value) Get(name string) (Value, bool) {
 	return Value{}, false
 }
 
+// Go returns v as the value that encoding/json would make of it: nil, bool,
+// string, []any, map[string]any, and for a number what number makes of its
+// literal.
+func (v Value) Go(number func(literal string) any) any {
+	switch v.Kind {
+	case Bool:
+		return v.Bool
+	case Number:
+		return number(v.Text)
+	case String:
+		return v.Text
+	case Array:
+		out := make([]any, len(v.Elems))
+		for i := range v.Elems {
+			out[i] = v.Elems[i].Go(number)
+		}
+		return out
+	case Object:
+		out := make(map[string]any, len(v.Members))
+		for i := range v.Members {
+			out[v.Members[i].Name] = v.Members[i].Value.Go(number)
+		}
+		return out
+	case Null:
+	}
+	return nil
+}
+
 // Integers says what happens to an integer beyond ±(2^53−1), the range in
 // which every integer is a distinct IEEE 754 double.
 type Integers uint8

@@ -103,31 +103,8 @@ func (r *inputReader) attributes(path string, v jcs.Value) map[string]any {
 		r.wrong(path, v, "an object")
 		return nil
 	}
-	return plain(v).(map[string]any)
+	return v.Go(number).(map[string]any)
 }
 
-// plain turns a value into those of policy.Input.Document.
-func plain(v jcs.Value) any {
-	switch v.Kind {
-	case jcs.Bool:
-		return v.Bool
-	case jcs.Number:
-		return json.Number(v.Text)
-	case jcs.String:
-		return v.Text
-	case jcs.Array:
-		out := make([]any, len(v.Elems))
-		for i, item := range v.Elems {
-			out[i] = plain(item)
-		}
-		return out
-	case jcs.Object:
-		out := make(map[string]any, len(v.Members))
-		for _, m := range v.Members {
-			out[m.Name] = plain(m.Value)
-		}
-		return out
-	case jcs.Null:
-	}
-	return nil
-}
+// number keeps the digits of a number.
+func number(literal string) any { return json.Number(literal) }
