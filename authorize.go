@@ -25,7 +25,7 @@ func (c *call) authorize() error {
 	c.input = c.document(active)
 	for i := range c.steps {
 		s := &c.steps[i]
-		if slices.ContainsFunc(active, func(d policy.Deviation) bool { return d.Tier == s.tier && d.Policy == s.name }) {
+		if slices.ContainsFunc(active, func(d policy.Deviation) bool { return d.Covers(s.tier, s.name, c.operation) }) {
 			continue
 		}
 		c.input.Environment.PolicyNames, c.input.Environment.PolicyTier = s.names, s.tier
@@ -66,11 +66,10 @@ func (c *call) deviations(now time.Time) []policy.Deviation {
 			continue
 		}
 		active = append(active, d)
-		c.lifted = append(c.lifted, lineage.Deviation{
+		c.entry.Policies.Deviations = append(c.entry.Policies.Deviations, lineage.Deviation{
 			Policy: d.Policy, Tier: string(d.Tier), Reason: d.Reason, Approver: d.Approver,
 		})
 	}
-	c.entry.Policies.Deviations = c.lifted
 	return active
 }
 

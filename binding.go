@@ -19,12 +19,7 @@ func (s *settings) check() {
 	if len(s.policies) == 0 {
 		s.problem("no policy; name at least one with kest.Policy")
 	}
-	if err := (policy.Tiers{Function: s.policies}).Validate(); err != nil {
-		s.problems = append(s.problems, err)
-	}
-	if name, found := repeated(s.policies); found {
-		s.problem("Policy: %q is listed twice", name)
-	}
+	s.problems = append(s.problems, each(policy.Tiers{Function: s.policies}.Validate())...)
 	for _, list := range [][]string{s.added, s.removed} {
 		if slices.Contains(list, "") {
 			s.problem("empty taint")
@@ -120,13 +115,7 @@ func (b *binding) addSteps(tier policy.Tier, names []string) []error {
 		return []error{fmt.Errorf("no engine for the %s policies; set Config.Engine", tier)}
 	}
 	if own || tier == policy.Function {
-		var t policy.Tiers
-		if tier == policy.Function {
-			t.Function = names
-		} else {
-			t.Application = names
-		}
-		return checkPolicies(engine, t)
+		return checkPolicies(engine, tier, names)
 	}
 	return nil // New checked the guard's own
 }

@@ -28,7 +28,6 @@ type call struct {
 	parents  []*lineage.Signed
 	identity Identity
 	entry    lineage.Entry
-	lifted   []lineage.Deviation
 	object   resource
 	facts    facts // for policies only
 	input    policy.Input

@@ -155,14 +155,7 @@ func (c Config) clone() Config {
 func (c *Config) problems() []error {
 	var problems []error
 	tiers := policy.Tiers{Enterprise: c.Enterprise, Platform: c.Platform, Application: c.Application}
-	if err := tiers.Validate(); err != nil {
-		problems = append(problems, err)
-	}
-	for _, tier := range policy.Order() {
-		if name, found := repeated(tiers.Names(tier)); found {
-			problems = append(problems, fmt.Errorf("%s policy %q is listed twice", tier, name))
-		}
-	}
+	problems = append(problems, each(tiers.Validate())...)
 	for _, d := range c.Deviations {
 		if err := d.Validate(); err != nil {
 			problems = append(problems, err)
@@ -183,36 +176,39 @@ func (c *Config) problems() []error {
 	if c.PolicyTimeout < 0 {
 		problems = append(problems, errors.New("PolicyTimeout is negative"))
 	}
-	return append(problems, checkPolicies(c.Engine, tiers)...)
+	for _, tier := range policy.Order() {
+		problems = append(problems, checkPolicies(c.Engine, tier, tiers.Names(tier))...)
+	}
+	return problems
 }
 
 // checkPolicies asks an engine that can tell whether the named policies exist.
-func checkPolicies(engine policy.Engine, tiers policy.Tiers) []error {
+func checkPolicies(engine policy.Engine, tier policy.Tier, names []string) []error {
 	checker, ok := engine.(policy.Checker)
 	if !ok {
 		return nil
 	}
 	var problems []error
-	for _, tier := range policy.Order() {
-		for _, name := range tiers.Names(tier) {
-			if policy.ValidateName(name) != nil {
-				continue // reported already
-			}
-			if err := checker.Check(name); err != nil {
-				problems = append(problems, fmt.Errorf("%s policy %q: %w", tier, name, err))
-			}
+	for _, name := range names {
+		if policy.ValidateName(name) != nil {
+			continue // reported already
+		}
+		if err := checker.Check(name); err != nil {
+			problems = append(problems, fmt.Errorf("%s policy %q: %w", tier, name, err))
 		}
 	}
 	return problems
 }
 
-func repeated(names []string) (string, bool) {
-	for i, name := range names {
-		if slices.Contains(names[:i], name) {
-			return name, true
-		}
+// each returns the errors that were joined into err, so that every problem counts as one.
+func each(err error) []error {
+	if err == nil {
+		return nil
 	}
-	return "", false
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	return []error{err}
 }
 
 var classificationTaints = map[string][]string{

@@ -54,7 +54,7 @@ func (c *call) describe() {
 	if !c.span.IsRecording() {
 		return
 	}
-	e := &c.entry
+	e, p := &c.entry, c.body.Passport()
 	c.span.SetAttributes(
 		attribute.String("kest.signature", c.signed.JWS()),
 		attribute.String("kest.parent_hash", joinHashes(e.Parents, "0")),
@@ -62,10 +62,10 @@ func (c *call) describe() {
 		attribute.String("kest.workload_id", e.Principal()),
 		attribute.Int("kest.trust_score", e.TrustScore),
 		attribute.String("kest.operation", e.Operation),
-		attribute.String("kest.chain_tip", joinHashes(c.body.Passport().Tips(), "")),
+		attribute.String("kest.chain_tip", joinHashes(p.Tips(), "")),
 		attribute.StringSlice("kest.taints", e.Taints),
 	)
-	if p := c.body.Passport(); p.Size() <= c.guard.config.SpanPassport {
+	if p.Size() <= c.guard.config.SpanPassport {
 		if text, err := p.MarshalText(); err == nil {
 			c.span.SetAttributes(attribute.String("kest.passport", string(text)))
 		}

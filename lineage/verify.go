@@ -182,7 +182,6 @@ type seenEntry struct {
 	signature []byte
 	keys      []ed25519.PublicKey // candidates; empty once verified
 	parents   []*Entry
-	legacy    bool
 	skipped   Check
 }
 
@@ -305,7 +304,7 @@ func malformed(err error) *VerifyError {
 // labelled checks the labels that the semantic checks need, and notes what a legacy principal's entry lacks.
 func (v *Verifier) labelled(s *seenEntry) (*seenEntry, *VerifyError) {
 	e := s.signed.entry
-	s.legacy = slices.Contains(v.config.Legacy, e.Principal())
+	legacy := slices.Contains(v.config.Legacy, e.Principal())
 	for _, need := range []struct {
 		ok            bool
 		skipped       Check
@@ -318,7 +317,7 @@ func (v *Verifier) labelled(s *seenEntry) (*seenEntry, *VerifyError) {
 		if need.ok {
 			continue
 		}
-		if !s.legacy {
+		if !legacy {
 			return s, &VerifyError{Reason: Malformed, Detail: "payload: " + need.member + ": " + need.fault}
 		}
 		s.skipped |= need.skipped

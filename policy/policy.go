@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -77,13 +78,16 @@ func (t Tiers) Names(tier Tier) []string {
 	return nil
 }
 
-// Validate reports every name that no engine could be asked for.
+// Validate reports every name that no engine could be asked for, and every name that stands twice in a tier.
 func (t Tiers) Validate() error {
 	var errs []error
 	for _, tier := range Order() {
-		for _, name := range t.Names(tier) {
+		names := t.Names(tier)
+		for i, name := range names {
 			if err := ValidateName(name); err != nil {
 				errs = append(errs, fmt.Errorf("%s policy: %w", tier, err))
+			} else if slices.Contains(names[:i], name) {
+				errs = append(errs, fmt.Errorf("%s policy %q is listed twice", tier, name))
 			}
 		}
 	}

@@ -86,15 +86,18 @@ func TestTiersNames(t *testing.T) {
 // TestTiersValidateReportsAll: every bad name of every tier, with its tier, in one error.
 func TestTiersValidateReportsAll(t *testing.T) {
 	err := policy.Tiers{
-		Enterprise: []string{"ok", ""}, Platform: []string{"../x"}, Application: []string{"a b"}, Function: []string{"x//y"},
+		Enterprise: []string{"ok", "", "ok"}, Platform: []string{"../x"}, Application: []string{"a b"}, Function: []string{"x//y", "ok"},
 	}.Validate()
 	if err == nil {
 		t.Fatal("accepted")
 	}
-	for _, want := range []string{"enterprise policy: empty", `platform policy: policy name "../x"`, `application`, `function`} {
+	for _, want := range []string{"enterprise policy: empty", `enterprise policy "ok" is listed twice`, `platform policy: policy name "../x"`, `application`, `function`} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not in %q", want, err)
 		}
+	}
+	if strings.Count(err.Error(), "twice") != 1 { // the same name may stand in two tiers
+		t.Errorf("duplicates in %q", err)
 	}
 }
 
