@@ -38,11 +38,14 @@ type place struct {
 	layer layer
 	third []string // import paths outside the repository and the standard library that the package may lead to
 	noEnv bool     // no clock, network, file, environment or randomness of its own
+	over  []string // vocabularies that this one is built upon; its adapters may use them, too
 }
 
 func in(l layer, third ...string) place { return place{layer: l, third: third} }
 
 func (p place) pure() place { p.noEnv = true; return p }
+
+func (p place) on(vocabularies ...string) place { p.over = vocabularies; return p }
 
 // environment is what a pure package does without (DESIGN §2), and clock the members of package time among it.
 var (
@@ -216,9 +219,10 @@ func (t *tree) mayImport(dir, to string) bool {
 	case core:
 		return target.layer == base
 	case vocabulary, shared:
-		return target.layer == core || target.layer == base
-	case kit, adapter: // of the vocabularies only its own, which is the directory above
-		return target.layer == core || target.layer == base || path.Dir(dir) == to &&
+		return target.layer == core || target.layer == base || slices.Contains(from.over, to)
+	case kit, adapter: // of the vocabularies only its own, which is the directory above, and those that one is built upon
+		own, _ := t.place(path.Dir(dir))
+		return target.layer == core || target.layer == base || slices.Contains(own.over, to) || path.Dir(dir) == to &&
 			(target.layer == vocabulary || target.layer == shared && from.layer == kit)
 	case guard: // an adapter of another module would bring its SDK to every user
 		return target.layer == core || target.layer == base || target.layer == vocabulary ||

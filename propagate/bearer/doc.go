@@ -1,0 +1,2 @@
+// Package bearer verifies the bearer tokens of requests.
+package bearer

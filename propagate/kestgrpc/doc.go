@@ -1,0 +1,2 @@
+// Package kestgrpc carries lineage over gRPC.
+package kestgrpc

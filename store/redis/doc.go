@@ -1,0 +1,2 @@
+// Package redis keeps values in Redis or Valkey.
+package redis
