@@ -1,11 +1,13 @@
 package kest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/kest-go/kest/policy"
+	"github.com/kest-go/kest/propagate"
 )
 
 // Errors that callers match.
@@ -52,6 +54,14 @@ func (e *DeniedError) Unwrap() []error {
 		return []error{ErrDenied}
 	}
 	return []error{ErrDenied, e.Err}
+}
+
+// RefusalClass tells servers how to answer; see [propagate.ClassOf].
+func (e *DeniedError) RefusalClass() propagate.Class {
+	if errors.Is(e.Err, policy.ErrUnavailable) || errors.Is(e.Err, context.DeadlineExceeded) {
+		return propagate.Unavailable
+	}
+	return propagate.Forbidden
 }
 
 // A Step names the part of the lifecycle that failed.

@@ -91,19 +91,45 @@ func (v *Verifier) Verify(ctx context.Context, u Unverified) (Passport, *Report,
 	if err := run.resume(); err != nil {
 		return Passport{}, report, err
 	}
-	report.Reused = run.prefix.Len()
-	passport, failure, err := run.verify(report)
-	if err == nil && failure == nil && u.Tips != nil {
-		failure = checkTips(passport, u.Tips)
+	passport, report, err := run.complete(report, u.Tips)
+	if err == nil {
+		v.cache.store(passport)
+	}
+	return passport, report, err
+}
+
+// VerifyOnto checks entries that others added to base, a lineage that was signed here or verified before: what a
+// callee returns. u holds the new entries alone, and the tips of the whole. The result has base as its prefix. Nothing
+// of base is checked again, so its keys need not be known to the key source, and nothing is remembered. Otherwise it
+// is as [Verifier.Verify].
+func (v *Verifier) VerifyOnto(ctx context.Context, base Passport, u Unverified) (Passport, *Report, error) {
+	whole := Unverified{Entries: append(base.Entries(), u.Entries...), Tips: u.Tips}
+	report := &Report{AuthorityUsed: v.config.Authority != nil, TipsCompared: u.Tips != nil, announced: len(whole.Entries)}
+	if failure := v.checkSize(whole); failure != nil {
+		report.Failure = failure
+		return Passport{}, report, failure
+	}
+	if err := ctx.Err(); err != nil {
+		return Passport{}, report, err
+	}
+	run := &run{v: v, ctx: ctx, entries: whole.Entries, prefix: base}
+	return run.complete(report, u.Tips)
+}
+
+// complete verifies what follows the prefix.
+func (r *run) complete(report *Report, tips []Hash) (Passport, *Report, error) {
+	report.Reused = r.prefix.Len()
+	passport, failure, err := r.verify(report)
+	if err == nil && failure == nil && tips != nil {
+		failure = checkTips(passport, tips)
 	}
 	if err != nil {
 		return Passport{}, report, err
 	}
 	if failure != nil {
-		report.Failure, report.seen = failure, run.all()
+		report.Failure, report.seen = failure, r.all()
 		return Passport{}, report, failure
 	}
-	v.cache.store(passport)
 	report.Passport, report.verified = passport, true
 	return passport, report, nil
 }

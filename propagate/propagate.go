@@ -52,16 +52,24 @@ func AdmitBaggage(ctx context.Context) context.Context {
 	})
 }
 
-// CarriesUnverified reports whether the context's baggage holds lineage that its session does not stand for: it came
-// over the wire after the session was opened, or there is no session. Lineage that is merely announced counts: a
-// chain tip whose passport was lost on the way is not the same as no lineage.
+// CarriesUnverified reports whether the context holds lineage that its session does not stand for: it came over the
+// wire after the session was opened, or there is no session. It may be an [Arrival] or plain baggage. Lineage that is
+// merely announced counts: a chain tip whose passport was lost on the way is not the same as no lineage.
 func CarriesUnverified(ctx context.Context) bool {
-	now := carried(ctx)
-	if now == "" {
+	now, arrival := carried(ctx), presented(ctx)
+	if now == "" && arrival == nil {
 		return false
 	}
-	_, vouched := sessionAndBaggage(ctx)
-	return now != vouched
+	v := attachedTo(ctx)
+	return now != v.carried || arrival != v.arrival
+}
+
+// presented is the arrival in the context, if it brought lineage.
+func presented(ctx context.Context) *Arrival {
+	if a := ArrivalFrom(ctx); a != nil && a.Present {
+		return a
+	}
+	return nil
 }
 
 // carried is the lineage in the context's baggage as it came, "" for none.

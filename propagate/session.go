@@ -45,35 +45,33 @@ func (s *Session) Branch() *Session {
 // Entry is the guarded call whose body this session, or the one it branched from, belongs to; nil outside a body.
 func (s *Session) Entry() *lineage.Signed { return s.entry }
 
-// WithSession returns a context that carries s. Whoever calls it vouches for the lineage that the context's baggage
-// holds at this moment: s is what it was verified as. See [CarriesUnverified].
+// WithSession returns a context that carries s. Whoever calls it vouches for the lineage that arrived with the context
+// until this moment: s is what it was verified as. See [CarriesUnverified].
 func WithSession(ctx context.Context, s *Session) context.Context {
-	if carried := carried(ctx); carried != "" {
-		return context.WithValue(ctx, sessionKey{}, attached{s, carried})
+	if carried, arrival := carried(ctx), presented(ctx); carried != "" || arrival != nil {
+		return context.WithValue(ctx, sessionKey{}, attached{s, carried, arrival})
 	}
 	return context.WithValue(ctx, sessionKey{}, s)
 }
 
-// attached is a session together with the lineage in the baggage that it stands for.
+// attached is a session together with the lineage that it stands for.
 type attached struct {
 	session *Session
-	carried string
+	carried string // in the baggage
+	arrival *Arrival
 }
 
 // SessionFrom returns the session of the context, nil when there is none.
-func SessionFrom(ctx context.Context) *Session {
-	s, _ := sessionAndBaggage(ctx)
-	return s
-}
+func SessionFrom(ctx context.Context) *Session { return attachedTo(ctx).session }
 
-func sessionAndBaggage(ctx context.Context) (*Session, string) {
+func attachedTo(ctx context.Context) attached {
 	switch v := ctx.Value(sessionKey{}).(type) {
 	case *Session:
-		return v, ""
+		return attached{session: v}
 	case attached:
-		return v.session, v.carried
+		return v
 	}
-	return nil, ""
+	return attached{}
 }
 
 // TraceID is the trace that the session's entries share.
