@@ -8,12 +8,15 @@ package report
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 	"unicode/utf16"
+
+	"github.com/kest-go/kest/lineage"
 )
 
 // Columns is the width that human output fits in.
@@ -26,6 +29,9 @@ type Env struct {
 	Stdout, Stderr io.Writer
 	JSON           bool // one JSON document on Stdout instead of text
 	Color          bool // ANSI colours in text
+
+	// Baggage reads the value of a baggage header that carries a passport. nil: the program reads none.
+	Baggage func(ctx context.Context, value string) (lineage.Unverified, error)
 
 	wrote bool
 }

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"regexp"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/kest-go/kest/lineage"
@@ -124,11 +125,15 @@ func readable(what string, text []byte) error {
 	return nil
 }
 
-// Passport reads a passport. Nothing in the result may be believed.
+// Passport reads a passport, or a baggage header that carries one where the program can do that. Nothing in the
+// result may be believed.
 func (e *Env) Passport(ctx context.Context, name string) (lineage.Unverified, error) {
 	text, err := e.Read(ctx, "passport", name, passportBytes)
 	if err != nil {
 		return lineage.Unverified{}, err
+	}
+	if e.Baggage != nil && isBaggage(text) {
+		return e.fromBaggage(ctx, name, text)
 	}
 	if err := otherThing(text); err != nil {
 		return lineage.Unverified{}, Hint(err.Hint, "passport %s: %w", Shown(name), err.Err)
@@ -138,6 +143,29 @@ func (e *Env) Passport(ctx context.Context, name string) (lineage.Unverified, er
 	u, perr := lineage.ParsePassport(text, lineage.Limits{PassportBytes: passportBytes, PassportEntries: maxEntries})
 	if perr != nil {
 		return u, Hint("a passport is a JSON array of compact JWS strings", "%s: %w", Shown(name), perr)
+	}
+	return u, nil
+}
+
+func isBaggage(text []byte) bool {
+	first, _, _ := bytes.Cut(bytes.TrimSpace(text), []byte("\n"))
+	return baggage.Match(bytes.TrimSpace(first))
+}
+
+// fromBaggage reads the lines of a header, each with or without the name of the field (SPEC §14).
+func (e *Env) fromBaggage(ctx context.Context, name string, text []byte) (lineage.Unverified, error) {
+	var values []string
+	for line := range strings.Lines(string(bytes.TrimSpace(text))) {
+		line = strings.TrimSpace(line)
+		if field, value, ok := strings.Cut(line, ":"); ok && strings.EqualFold(strings.TrimSpace(field), "baggage") {
+			line = value
+		}
+		values = append(values, line)
+	}
+	u, err := e.Baggage(ctx, strings.Join(values, ","))
+	if err != nil {
+		return lineage.Unverified{}, Hint("give the whole value of one baggage header; a claim check names a passport that is in a store",
+			"baggage %s: %w", Shown(name), err)
 	}
 	return u, nil
 }
@@ -161,9 +189,9 @@ func otherThing(text []byte) *Error {
 		}
 	case jws.Match(first):
 		return &Error{errors.New("is a JWS, not a passport"), `put it into a JSON array: ["eyJ…"]`}
-	case baggage.Match(first):
-		return &Error{errors.New("is a baggage header, which this version does not read"),
-			"give the passport itself: the value of kest.passport, percent-decoded, a JSON array of strings"}
+	case isBaggage(text):
+		return &Error{errors.New("is a baggage header, which this program does not read"),
+			"kest verify does; or give the value of kest.passport, percent-decoded, a JSON array of strings"}
 	}
 	return nil
 }

@@ -84,7 +84,9 @@ func (e *Env) verifier(ctx context.Context, o VerifyOptions) (*verifier, error) 
 
 // check verifies. An error means that there is no verdict.
 func (v *verifier) check(ctx context.Context, u lineage.Unverified) (*lineage.Report, error) {
-	u.Tips = v.tips
+	if v.tips != nil { // what the user says counts for more than what came with the passport
+		u.Tips = v.tips
+	}
 	_, report, err := v.Verify(ctx, u)
 	if err != nil && report.Failure == nil {
 		return nil, fmt.Errorf("verification of %s was not completed: %w", Shown(v.file), err)

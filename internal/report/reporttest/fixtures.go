@@ -3,9 +3,12 @@
 package reporttest
 
 import (
+	"bytes"
+	"compress/zlib"
 	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -152,6 +155,7 @@ func wide(n int) *builder {
 //	keys.json  other-keys.json  keys of everybody, and of somebody else
 //	good.json  spaced.json  empty.json  diamond.json  wide.json  hostile.json (its second entry lies)
 //	signature.json  reordered.json  cut.json  trust.json  stranger.json  many.json
+//	header.txt  header_z.txt  header_cut.txt  header_claim.txt: good.json in a baggage header, or not
 //	jws.txt  baggage.txt  deep.json  garbage.bin  huge.json  utf16.json  none.json  number.json  private.json
 func Write(dir string) ([]string, error) {
 	files, err := fixtures()
@@ -187,12 +191,17 @@ func fixtures() (map[string][]byte, error) {
 	files["signature.json"] = passport([]string{entries[0], swapSignature(entries[1], entries[2]), entries[2]})
 	files["mangled.json"] = passport([]string{entries[0], "not.a.jws", entries[2]})
 	files["many.json"] = []byte("[" + strings.Repeat(`"",`, 1024) + `""]`)
+	tip := good.list[2].Hash().String()
 	files["jws.txt"] = []byte(entries[0] + "\n")
+	files["header.txt"] = []byte("Baggage: tenant=a;p=1\nbaggage: kest.passport=" + percent(passport(entries)) + ", kest.chain_tip=" + tip + "\n")
+	files["header_z.txt"] = []byte("kest.chain_tip=" + tip + ",kest.passport_z=" + deflate(passport(entries)))
+	files["header_cut.txt"] = []byte("kest.passport=" + percent(passport(entries[:2])) + ",kest.chain_tip=" + tip)
+	files["header_claim.txt"] = []byte("kest.claim_check=5f0c1b7e-3c0f-4b6e-9d53-0a3f2f4f8a11,kest.chain_tip=" + tip)
 	var err error
 	if files["keys.json"], err = keys(Web, Pay, Evil); err == nil {
 		files["other-keys.json"], err = keys(Web)
 	}
-	files["tip.txt"] = []byte(good.list[2].Hash().String())
+	files["tip.txt"] = []byte(tip)
 	return files, err
 }
 
@@ -207,6 +216,19 @@ func unreadable() map[string][]byte {
 		"baggage.txt":  []byte("tenant=a,kest.passport=%5B%22eyJ%22%5D,kest.chain_tip=0a\n"),
 		"private.json": []byte(`{"` + Web + `":{"keys":[{"kty":"OKP","crv":"Ed25519","x":"AA","d":"c2VjcmV0"}]}}`),
 	}
+}
+
+// percent encodes as a baggage member needs it.
+func percent(text []byte) string {
+	return strings.NewReplacer(`"`, "%22", ",", "%2C").Replace(string(text))
+}
+
+func deflate(text []byte) string {
+	var b bytes.Buffer
+	z := zlib.NewWriter(&b)
+	z.Write(text)
+	z.Close()
+	return base64.RawURLEncoding.EncodeToString(b.Bytes())
 }
 
 func passport(entries []string) []byte {

@@ -24,7 +24,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	c := &cli{Env: report.Env{
-		Name: "kest", Stdin: stdin, Stdout: stdout, Stderr: stderr, Color: report.Color(stdout),
+		Name: "kest", Stdin: stdin, Stdout: stdout, Stderr: stderr, Color: report.Color(stdout), Baggage: fromBaggage,
 	}}
 	root := c.root()
 	root.SetArgs(args)

@@ -18,7 +18,8 @@ func (c *cli) graph() *cobra.Command {
 		Long: `Draw the lineage of a passport: calls from top to bottom, forks and joins as
 branching lines. Without --keys nothing is verified, and the drawing says so.
 
-FILE is a passport, a JSON array of compact JWS strings; - is standard input.`,
+FILE is a passport, a JSON array of compact JWS strings, or the value of a
+baggage header; - is standard input.`,
 		Example: `  kest graph passport.json
   kest graph passport.json --keys keys.json`,
 		Args: exactly("FILE"),

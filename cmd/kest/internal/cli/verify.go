@@ -17,7 +17,8 @@ func (c *cli) verify() *cobra.Command {
 		Long: `Verify a passport: structure, links, keys, signatures, and that trust and
 taints follow from the parents. Prints every entry, then the verdict.
 
-FILE is a passport, a JSON array of compact JWS strings; - is standard input.
+FILE is a passport, a JSON array of compact JWS strings, or the value of a
+baggage header; - is standard input.
 KEYS is a JSON object from principal to JWKS.
 
 Exit codes: 0 verified; 1 not verified; 2 wrong usage or unreadable input.`,
@@ -49,7 +50,8 @@ func (c *cli) inspect() *cobra.Command {
 		Long: `Show what the entries of a passport claim. Nothing is verified: neither who
 signed, nor whether the entries belong together. To find out, use kest verify.
 
-FILE is a passport, a JSON array of compact JWS strings; - is standard input.`,
+FILE is a passport, a JSON array of compact JWS strings, or the value of a
+baggage header; - is standard input.`,
 		Args: exactly("FILE"),
 		RunE: c.run(func(ctx context.Context, args []string) error { return c.Inspect(ctx, args[0]) }),
 	}
