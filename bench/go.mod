@@ -6,6 +6,7 @@ require (
 	github.com/kest-go/kest v0.0.0
 	github.com/kest-go/kest/fastverify v0.0.0
 	github.com/kest-go/kest/policy/rego v0.0.0
+	go.opentelemetry.io/otel v1.47.0
 )
 
 require (
@@ -34,7 +35,6 @@ require (
 	github.com/xeipuuv/gojsonreference v0.0.0-20180127040603-bd5ef7bd5415 // indirect
 	github.com/yashtewari/glob-intersection v0.2.0 // indirect
 	go.opentelemetry.io/auto/sdk v1.2.1 // indirect
-	go.opentelemetry.io/otel v1.47.0 // indirect
 	go.opentelemetry.io/otel/log v1.47.0 // indirect
 	go.opentelemetry.io/otel/metric v1.47.0 // indirect
 	go.opentelemetry.io/otel/trace v1.47.0 // indirect

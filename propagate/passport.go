@@ -217,18 +217,30 @@ func inflate(z string, most int) ([]byte, error) {
 	}
 	most = min(most, maxRatio*len(packed))
 	source := bytes.NewReader(packed) // an io.ByteReader: nothing after the stream is consumed
-	r, err := zlib.NewReader(source)
+	r, err := inflater(source)
 	if err != nil {
 		return nil, refuse(Malformed, "%s is not zlib: %w", KeyPassportZ, err)
 	}
-	text, err := io.ReadAll(io.LimitReader(r, int64(most)+1))
+	defer inflaters.Put(r)
+	text := bytes.NewBuffer(make([]byte, 0, min(most, 8*len(packed))+bytes.MinRead))
+	n, err := text.ReadFrom(io.LimitReader(r, int64(most)+1))
 	switch {
 	case err != nil: // truncated, corrupt, wrong checksum
 		return nil, refuse(Malformed, "%s: %w", KeyPassportZ, err)
-	case len(text) > most:
+	case n > int64(most):
 		return nil, refuse(TooLarge, "%s inflates to more than %d bytes", KeyPassportZ, most)
 	case source.Len() > 0:
 		return nil, refuse(Malformed, "%s has %d bytes after its end", KeyPassportZ, source.Len())
 	}
-	return text, nil
+	return text.Bytes(), nil
+}
+
+// inflaters are reused: each holds 40 KiB.
+var inflaters sync.Pool
+
+func inflater(source io.Reader) (io.ReadCloser, error) {
+	if r, ok := inflaters.Get().(io.ReadCloser); ok {
+		return r, r.(zlib.Resetter).Reset(source, nil)
+	}
+	return zlib.NewReader(source)
 }
