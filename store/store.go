@@ -73,17 +73,18 @@ func CheckKey(key string) error {
 		switch {
 		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '.', c == '_', c == '-', c == ':':
 		default:
-			return fmt.Errorf("%w: key has the byte %#02x; want letters, digits and . _ - :", ErrRefused, c)
+			return fmt.Errorf("%w: key has the byte %#02x; want . _ - : letters and digits", ErrRefused, c)
 		}
 	}
 	return nil
 }
 
-// Unavailable wraps err so that it matches [ErrUnavailable] and, when ctx has ended, the context's error instead.
-// The text of err is kept; it must not hold keys or values.
+// Unavailable is the error of an operation that failed with err: that of ctx when it has ended, else one that matches
+// [ErrUnavailable] and nothing else, because a timeout of the store's own must not look like an end of the caller's
+// context. The text of err is kept; it must not hold keys or values.
 func Unavailable(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	return fmt.Errorf("%w: %v", ErrUnavailable, err)
 }
