@@ -46,7 +46,7 @@ var layers = map[string]place{
 	"cmd/kest-verify":            in(binary),
 	"bench":                      in(leaf, anything),
 	"conformance":                in(leaf, anything),
-	"e2e":                        in(leaf, anything),
+	"e2e/...":                    in(leaf, anything),
 	"examples/...":               in(leaf, anything),
 }
 

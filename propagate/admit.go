@@ -50,6 +50,9 @@ func (i *Ingress) arrival(limited, ctx context.Context, r Request) (*Arrival, er
 	if a := ArrivalFrom(ctx); a != nil {
 		return a, nil
 	}
+	if carried(ctx) != "" { // it must not look like no lineage
+		return nil, refuse(Fault, "lineage came in OpenTelemetry baggage; install a Propagator in place of propagation.Baggage")
+	}
 	return &Arrival{}, nil
 }
 
@@ -155,14 +158,18 @@ func (i *Ingress) open(ctx context.Context, r Request, p lineage.Passport) conte
 	if r.Carrier != nil && !trace.SpanContextFromContext(ctx).IsValid() {
 		ctx = propagation.TraceContext{}.Extract(ctx, r.Carrier)
 	}
+	origin := i.config.Origin
 	if p.Len() > 0 {
-		return WithSession(ctx, NewSession(p, p.Last().Entry().TraceID(), ""))
+		origin = ""
+		if id := p.Last().Entry().TraceID(); id != "" { // legacy principals may have none (SPEC §15)
+			return WithSession(ctx, NewSession(p, id, origin))
+		}
 	}
 	id := trace.SpanContextFromContext(ctx).TraceID()
 	if !id.IsValid() {
 		rand.Read(id[:]) // never fails (crypto/rand, Go 1.24)
 	}
-	return WithSession(ctx, NewSession(p, hex.EncodeToString(id[:]), i.config.Origin))
+	return WithSession(ctx, NewSession(p, hex.EncodeToString(id[:]), origin))
 }
 
 // signedIdentity is the part of what the message claims that every tip of the verified lineage has signed; the rest

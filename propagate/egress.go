@@ -105,7 +105,7 @@ func NewEgress(c EgressConfig) (*Egress, error) {
 func parseDestination(text string) (destination, error) {
 	host, port := splitAuthority(text)
 	d := destination{host: strings.TrimPrefix(host, "."), port: port, suffix: strings.HasPrefix(host, ".")}
-	if d.host == "" || strings.ContainsAny(text, "/*@ ,") || d.suffix && (strings.Contains(d.host, ":") || !strings.Contains(d.host, ".")) {
+	if d.host == "" || !isPort(port) || strings.ContainsFunc(text, notHeader) || strings.ContainsAny(text, "/*@ ,") || d.suffix && (strings.Contains(d.host, ":") || !strings.Contains(d.host, ".")) {
 		return d, fmt.Errorf(`egress: Allow: %q; want a host such as "ledger" or "ledger:8443", or a suffix such as ".mesh.internal"`, text)
 	}
 	return d, nil
@@ -120,9 +120,15 @@ func splitAuthority(a string) (host, port string) {
 	return strings.TrimSuffix(strings.ToLower(host), "."), port
 }
 
+// isPort reports whether a port is a number or missing.
+func isPort(port string) bool { return strings.Trim(port, "0123456789") == "" }
+
 // Allows reports whether lineage may go to an authority, host[:port].
 func (e *Egress) Allows(authority string) bool {
 	host, port := splitAuthority(authority)
+	if !isPort(port) || strings.ContainsFunc(authority, notHeader) {
+		return false // "localhost:80@evil.example"; letters that look like others in another case
+	}
 	if host == "localhost" {
 		return true
 	}
@@ -133,7 +139,10 @@ func (e *Egress) Allows(authority string) bool {
 		if d.port != "" && d.port != port {
 			return false
 		}
-		return host == d.host && !d.suffix || d.suffix && strings.HasSuffix(host, "."+d.host)
+		if d.suffix { // of names only: the zone of an address may be any text (RFC 6874)
+			return strings.HasSuffix(host, "."+d.host) && !strings.ContainsAny(host, ":%@/")
+		}
+		return host == d.host
 	})
 }
 
@@ -152,8 +161,11 @@ func (e *Egress) Attach(ctx context.Context, carrier propagation.TextMapCarrier)
 	return sent, nil
 }
 
-// Strip prepares a message for somebody who may not have lineage: of its baggage, what is ours is taken out.
-func (e *Egress) Strip(carrier propagation.TextMapCarrier) {
+// Strip prepares a message for somebody who may not have lineage. See the function [Strip].
+func (e *Egress) Strip(carrier propagation.TextMapCarrier) { Strip(carrier) }
+
+// Strip takes what is ours out of the baggage of a message, and leaves the members of others as they are.
+func Strip(carrier propagation.TextMapCarrier) {
 	standing, err := readHeader(lines(carrier, fieldBaggage))
 	var out []string
 	if err == nil { // one that cannot be read may hold anything
@@ -190,12 +202,14 @@ func (e *Egress) Prove(ctx context.Context, sent lineage.Passport, r HopRequest)
 func (e *Egress) Returns() bool { return e.config.Verifier != nil }
 
 // Learn takes back what an answer brings: the callee's entries, verified here first and then joined into the session
-// of ctx (SPEC §9, return lineage). values are those of [FieldReturn], sent is what went with the request. The error
-// is nil unless StrictReturn is set; the fault is on the span of ctx, as an event, and in the log.
-func (e *Egress) Learn(ctx context.Context, sent lineage.Passport, values []string) error {
-	err := e.learn(ctx, sent, values)
+// of ctx (SPEC §9, return lineage). values are those of [FieldReturn], sent is what went with the request. more says
+// that the answer goes on and that its trailer has another value: whoever does not get that calls Learn with none. The
+// error is nil unless StrictReturn is set, and then a *[RefusedError]; the fault is on the span of ctx, as an event, and in the
+// log.
+func (e *Egress) Learn(ctx context.Context, sent lineage.Passport, values []string) (more bool, err error) {
+	more, err = e.learn(ctx, sent, values)
 	if err == nil {
-		return nil
+		return more, nil
 	}
 	what := "invalid"
 	if errors.Is(err, ErrNoReturn) {
@@ -205,23 +219,23 @@ func (e *Egress) Learn(ctx context.Context, sent lineage.Passport, values []stri
 		attribute.String("kest.return_lineage", what), attribute.String("reason", err.Error())))
 	e.config.Logger.WarnContext(ctx, "kest: return lineage is "+what, "reason", err)
 	if !e.config.StrictReturn {
-		return nil
+		return more, nil
 	}
-	return fmt.Errorf("return lineage: %w", err)
+	return more, &RefusedError{Unavailable, fmt.Errorf("return lineage: %w", err)} // not a fault of who asked us
 }
 
-func (e *Egress) learn(ctx context.Context, sent lineage.Passport, values []string) error {
-	u, err := e.config.Propagator.restoreReturn(ctx, values)
+func (e *Egress) learn(ctx context.Context, sent lineage.Passport, values []string) (more bool, err error) {
+	u, more, err := e.config.Propagator.restoreReturn(ctx, values)
 	if err != nil {
-		return err
+		return more, err
 	}
 	passport, _, err := e.config.Verifier.VerifyOnto(ctx, sent, u)
 	if err != nil {
-		return err
+		return more, err
 	}
 	session := SessionFrom(ctx)
 	if session == nil {
-		return errors.New("there is no session to join it into")
+		return more, errNoSession
 	}
-	return session.Absorb(passport)
+	return more, session.Absorb(passport)
 }

@@ -71,18 +71,26 @@ func (h *header) add(text string) error {
 	if key, value, ok := plainMember(text); ok && isOurs(key) {
 		return h.own(key, value)
 	}
+	// OpenTelemetry trims white space that is none in a header, such as line breaks. Behind it a name of ours would
+	// pass for one of others, and what others wrote would break the lines of whoever gets it next.
+	ours := isOurs(strings.TrimSpace(text))
 	m, err := parseMember(text)
-	switch {
-	case !isOurs(text) && err != nil:
-		return nil
-	case !isOurs(text):
-		h.foreign = append(h.foreign, member{text, m})
-		return nil
-	case err != nil:
-		return refuse(Malformed, "baggage: a member of Kest is malformed")
+	if strings.ContainsFunc(text, notHeader) {
+		err = errMember
 	}
-	return h.own(m.Key(), m.Value())
+	switch {
+	case ours && err != nil:
+		return refuse(Malformed, "baggage: a member of Kest is malformed")
+	case ours:
+		return h.own(m.Key(), m.Value())
+	case err == nil:
+		h.foreign = append(h.foreign, member{text, m})
+	}
+	return nil
 }
+
+// notHeader reports whether r is not for a baggage header: neither visible ASCII nor OWS.
+func notHeader(r rune) bool { return r != '\t' && (r < ' ' || r > '~') }
 
 func (h *header) own(key, value string) error {
 	if _, twice := h.ours[key]; twice {
@@ -159,7 +167,11 @@ func foreignOf(ctx context.Context, standing []member) ([]string, error) {
 	var out []string
 	written := map[string]bool{}
 	for _, m := range standing {
-		out, written[m.parsed.Key()] = append(out, unchanged(arrived, m)...), true
+		texts := []string{m.text}
+		if !written[m.parsed.Key()] { // else it stands there several times, as it may have arrived
+			texts = unchanged(arrived, m)
+		}
+		out, written[m.parsed.Key()] = append(out, texts...), true
 	}
 	for _, a := range arrived { // in the order in which they came
 		if now := bag.Member(a.parsed.Key()); now.Key() != "" && !written[now.Key()] {

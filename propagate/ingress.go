@@ -137,8 +137,8 @@ type Request struct {
 
 // Admission says what an admitted request brought.
 type Admission struct {
-	Lineage bool // verified lineage
-	Proven  bool // a hop proof that holds: the fields that it covers are as they were sent
+	Lineage lineage.Passport // verified; empty when none came
+	Proven  bool             // a hop proof that holds: the fields that it covers are as they were sent
 }
 
 // Admit restores, verifies and attaches: the context that it returns has a session that begins with the verified
@@ -149,13 +149,20 @@ func (i *Ingress) Admit(ctx context.Context, r Request) (context.Context, Admiss
 	if err == nil {
 		return out, admission, nil
 	}
+	err = i.Refuse(ctx, err)
+	return Refuse(withForeign(ctx, nil), err), Admission{}, err
+}
+
+// Refuse logs that a request is not served and returns the *[RefusedError] that says why: err, or one of its class. It
+// is for what a transport finds wrong with a request that was admitted.
+func (i *Ingress) Refuse(ctx context.Context, err error) error {
 	var refused *RefusedError
 	if !errors.As(err, &refused) {
 		refused = &RefusedError{Class: ClassOf(err), Err: err}
 	}
 	i.config.Logger.WarnContext(ctx, "kest: request refused", "status", refused.Class.Status(), "class", refused.Class.Title(),
 		"reason", refused.Err)
-	return Refuse(withForeign(ctx, nil), refused), Admission{}, refused
+	return refused
 }
 
 func (i *Ingress) admit(ctx context.Context, r Request) (context.Context, Admission, error) {
@@ -165,7 +172,7 @@ func (i *Ingress) admit(ctx context.Context, r Request) (context.Context, Admiss
 	if err != nil {
 		return nil, Admission{}, err
 	}
-	admission := Admission{Lineage: passport.Len() > 0}
+	admission := Admission{Lineage: passport}
 	if admission.Proven, err = i.prove(limited, passport, r.Hop); err != nil {
 		return nil, Admission{}, err
 	}
@@ -182,6 +189,9 @@ func (i *Ingress) admit(ctx context.Context, r Request) (context.Context, Admiss
 	if i.config.Hook != nil {
 		if ctx, err = i.config.Hook(ctx, passport); err != nil {
 			return nil, Admission{}, hookError(err)
+		}
+		if ctx == nil || SessionFrom(ctx) == nil {
+			return nil, Admission{}, refuse(Fault, "the context of the hook has no session; it must come from the one that the hook got")
 		}
 	}
 	return ctx, admission, nil

@@ -272,7 +272,7 @@ func length(members []string) int {
 }
 
 func set(carrier propagation.TextMapCarrier, members []string) {
-	if text := strings.Join(members, ","); text != "" || carrier.Get(fieldBaggage) != "" {
+	if text := strings.Join(members, ","); text != "" || len(lines(carrier, fieldBaggage)) > 0 {
 		carrier.Set(fieldBaggage, text)
 	}
 }

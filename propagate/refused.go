@@ -53,7 +53,12 @@ type RefusedError struct {
 	Err   error
 }
 
-func (e *RefusedError) Error() string { return e.Class.Title() + ": " + e.Err.Error() }
+func (e *RefusedError) Error() string {
+	if e.Err == nil {
+		return e.Class.Title()
+	}
+	return e.Class.Title() + ": " + e.Err.Error()
+}
 
 // Unwrap returns the cause.
 func (e *RefusedError) Unwrap() error { return e.Err }
