@@ -93,6 +93,18 @@ func (e *CallError) Error() string {
 // Unwrap returns the cause.
 func (e *CallError) Unwrap() error { return e.Err }
 
+// RefusalClass tells servers how to answer; see [propagate.ClassOf]. It is that of the cause where that has one.
+func (e *CallError) RefusalClass() propagate.Class {
+	var classed interface{ RefusalClass() propagate.Class }
+	switch {
+	case errors.As(e.Err, &classed):
+		return classed.RefusalClass()
+	case errors.Is(e.Err, ErrUntrustedLineage):
+		return propagate.Forbidden
+	}
+	return propagate.Fault
+}
+
 // A ConfigError lists everything that is wrong with a configuration or with the options of one function.
 type ConfigError struct {
 	Subject  string // "config", or the operation

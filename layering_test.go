@@ -31,7 +31,7 @@ var layers = map[string]place{
 	"identity/static":            in(adapter),
 	"policy/opa":                 in(adapter),
 	"policy/rego":                in(adapter, "github.com/open-policy-agent/opa"),
-	"propagate/bearer":           in(adapter, otelAPI, "github.com/coreos/go-oidc/v3", "github.com/go-jose/go-jose/v4", "golang.org/x/oauth2"),
+	"propagate/bearer":           in(adapter, otelAPI, "github.com/go-jose/go-jose/v4"),
 	"propagate/hopproof":         in(adapter, otelAPI, "github.com/dunglas/httpsfv"),
 	"propagate/kestgrpc":         in(adapter, otelAPI, "google.golang.org/grpc", "google.golang.org/genproto", "google.golang.org/protobuf"),
 	"propagate/kesthttp":         in(adapter, otelAPI),

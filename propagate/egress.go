@@ -99,13 +99,18 @@ func NewEgress(c EgressConfig) (*Egress, error) {
 	}
 	c.Allow = slices.Clone(c.Allow)
 	e.config = c
-	return e, errors.Join(problems...)
+	if err := errors.Join(problems...); err != nil {
+		return nil, err
+	}
+	return e, nil
 }
 
 func parseDestination(text string) (destination, error) {
 	host, port := splitAuthority(text)
 	d := destination{host: strings.TrimPrefix(host, "."), port: port, suffix: strings.HasPrefix(host, ".")}
-	if d.host == "" || !isPort(port) || strings.ContainsFunc(text, notHeader) || strings.ContainsAny(text, "/*@ ,") || d.suffix && (strings.Contains(d.host, ":") || !strings.Contains(d.host, ".")) {
+	_, noAddress := netip.ParseAddr(d.host)
+	good := isName(d.host) && (!d.suffix || strings.Contains(d.host, ".")) || noAddress == nil && !d.suffix
+	if !good || !isPort(port) {
 		return d, fmt.Errorf(`egress: Allow: %q; want a host such as "ledger" or "ledger:8443", or a suffix such as ".mesh.internal"`, text)
 	}
 	return d, nil
@@ -118,6 +123,11 @@ func splitAuthority(a string) (host, port string) {
 		host, port = strings.TrimSuffix(strings.TrimPrefix(a, "["), "]"), ""
 	}
 	return strings.TrimSuffix(strings.ToLower(host), "."), port
+}
+
+// isName reports whether a host in lower case is a name (RFC 1123 §2.1, and underscores).
+func isName(host string) bool {
+	return host != "" && strings.Trim(host, "abcdefghijklmnopqrstuvwxyz0123456789-_.") == ""
 }
 
 // isPort reports whether a port is a number or missing.
@@ -139,8 +149,8 @@ func (e *Egress) Allows(authority string) bool {
 		if d.port != "" && d.port != port {
 			return false
 		}
-		if d.suffix { // of names only: the zone of an address may be any text (RFC 6874)
-			return strings.HasSuffix(host, "."+d.host) && !strings.ContainsAny(host, ":%@/")
+		if d.suffix { // of names: the zone of an address may be any text (RFC 4007 §11)
+			return isName(host) && strings.HasSuffix(host, "."+d.host)
 		}
 		return host == d.host
 	})
@@ -207,6 +217,9 @@ func (e *Egress) Returns() bool { return e.config.Verifier != nil }
 // error is nil unless StrictReturn is set, and then a *[RefusedError]; the fault is on the span of ctx, as an event, and in the
 // log.
 func (e *Egress) Learn(ctx context.Context, sent lineage.Passport, values []string) (more bool, err error) {
+	if e.config.Verifier == nil {
+		return false, nil // answers are not looked at
+	}
 	more, err = e.learn(ctx, sent, values)
 	if err == nil {
 		return more, nil

@@ -142,8 +142,11 @@ func (p *Propagator) Extract(ctx context.Context, carrier propagation.TextMapCar
 
 // Inject implements OpenTelemetry's propagation.TextMapPropagator. Where a program can handle errors it should use
 // [Egress] instead. When the lineage of ctx cannot be sent, Inject writes the tip alone: the receiver then sees that
-// lineage was lost, and refuses.
+// lineage was lost, and refuses. Under [WithAttached] it leaves the carrier as it is.
 func (p *Propagator) Inject(ctx context.Context, carrier propagation.TextMapCarrier) {
+	if attached, _ := ctx.Value(attachedKey{}).(bool); attached {
+		return
+	}
 	passport, err := sendable(ctx)
 	if err == nil && passport.Len() > 0 && !p.config.InjectEverywhere {
 		otel.Handle(errNotInjected)
@@ -157,6 +160,15 @@ func (p *Propagator) Inject(ctx context.Context, carrier propagation.TextMapCarr
 	}
 	otel.Handle(fmt.Errorf("kest: lineage was not injected: %w", err))
 	p.write(ctx, carrier, []string{KeyChainTip + "=" + strings.Repeat("0", 64)})
+}
+
+type attachedKey struct{}
+
+// WithAttached returns a context for what sends a message whose baggage is final: instrumentation further down that
+// injects once more must not write over it. Transports call it after they have attached lineage, or decided that the
+// destination gets none.
+func WithAttached(ctx context.Context) context.Context {
+	return context.WithValue(ctx, attachedKey{}, true)
 }
 
 var errNotInjected = errors.New("kest: lineage was not injected, because nothing says that the destination may have it; " +

@@ -25,7 +25,7 @@ var classes = [...]struct {
 	status int
 }{
 	Fault:           {"internal error", http.StatusInternalServerError},
-	Malformed:       {"lineage is malformed", http.StatusBadRequest},
+	Malformed:       {"malformed", http.StatusBadRequest},
 	Unauthenticated: {"credential is not accepted", http.StatusUnauthorized},
 	Forbidden:       {"not allowed", http.StatusForbidden},
 	TooLarge:        {"lineage is too large", http.StatusRequestHeaderFieldsTooLarge},

@@ -67,7 +67,7 @@ func (t *Transport) CloseIdleConnections() {
 
 // RoundTrip implements http.RoundTripper. A request whose lineage cannot be sent is not sent.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	out := r.WithContext(r.Context()) // a RoundTripper changes no request
+	out := r.WithContext(propagate.WithAttached(r.Context())) // a RoundTripper changes no request
 	if out.Header = r.Header.Clone(); out.Header == nil {
 		out.Header = http.Header{}
 	}

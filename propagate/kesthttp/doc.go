@@ -12,7 +12,9 @@
 // A request that is refused never reaches the wrapped handler. It is answered with a problem document (RFC 9457) that
 // says no more than its class: 400 malformed, 401 credential, 403 denied or lineage that is not trusted, 413 and 431
 // too large, 503 a store, an engine or a key source that could not answer. The reason is in the log of the ingress.
-// Handlers answer errors of guarded calls in the same way with [WriteError].
+// Handlers answer errors of guarded calls in the same way with [WriteError], and relay refusals of others with [ErrorOf].
+// A server that listens on a port of the system's choice listens first: the names by which it is called, Authorities,
+// are part of the ingress.
 //
 // Instrumentation that reads or writes the baggage header goes around Handler and under Transport: whatever comes out
 // of an outer layer is verified, and what an inner layer changes breaks the hop proof and is noticed.
