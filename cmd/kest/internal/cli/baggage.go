@@ -10,7 +10,10 @@ import (
 	"github.com/kest-go/kest/propagate"
 )
 
-var errNoLineage = errors.New("holds no lineage")
+var (
+	errNoLineage  = errors.New("holds no lineage")
+	errClaimCheck = errors.New("holds a claim check; no store here can redeem it")
+)
 
 // fromBaggage reads a baggage header as an ingress does. It has no store, so it redeems no claim checks.
 func fromBaggage(ctx context.Context, value string) (lineage.Unverified, error) {
@@ -21,7 +24,9 @@ func fromBaggage(ctx context.Context, value string) (lineage.Unverified, error) 
 	arrival, err := p.Restore(ctx, propagation.MapCarrier{"baggage": value})
 	var refused *propagate.RefusedError
 	switch {
-	case errors.As(err, &refused):
+	case errors.As(err, &refused) && refused.Class == propagate.Unavailable: // nothing else here asks anybody
+		return lineage.Unverified{}, errClaimCheck
+	case refused != nil:
 		return lineage.Unverified{}, refused.Err
 	case err != nil:
 		return lineage.Unverified{}, err

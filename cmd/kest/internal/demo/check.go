@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/kest-go/kest/lineage"
+	"github.com/kest-go/kest/propagate"
 	"github.com/kest-go/kest/telemetry"
 )
 
@@ -81,22 +82,46 @@ func (d *show) rows(report *lineage.Report) []row {
 	return out
 }
 
-// save writes what the reader gets.
+// save writes what the reader gets: the passport, where it ends, and one baggage header of each kind that was on the
+// wire.
 func (d *show) save(p lineage.Passport) error {
 	text, err := p.MarshalText()
 	if err != nil {
 		return err
 	}
-	tips := make([]string, 0, 1)
-	for _, h := range p.Tips() {
-		tips = append(tips, h.String())
-	}
+	tip := p.Last().Hash().String() // Seal made it the only one
 	d.result.Files = Files{
 		Passport: d.folder.join(passportFile), Keys: d.folder.join(keysFile), Tip: d.folder.join(tipFile),
-		Audit: d.folder.join(auditFile), Forged: []string{},
+		Audit: d.folder.join(auditFile), Log: d.folder.join(logFile), Headers: []string{}, Forged: []string{},
 	}
-	d.result.Verify = []string{"verify", d.result.Files.Passport, "--keys", d.result.Files.Keys, "--tip", strings.Join(tips, ",")}
-	return errors.Join(d.folder.write(passportFile, text), d.folder.write(tipFile, []byte(strings.Join(tips, ",")+"\n")))
+	d.result.Verify = []string{"verify", d.result.Files.Passport, "--keys", d.result.Files.Keys, "--tip", tip}
+	return errors.Join(d.folder.write(passportFile, text), d.folder.write(tipFile, []byte(tip+"\n")), d.saveHeaders())
+}
+
+func (d *show) saveHeaders() error {
+	kinds := [...]struct{ member, file string }{
+		{propagate.KeyPassport, "plain.txt"}, {propagate.KeyPassportZ, "compressed.txt"}, {propagate.KeyClaimCheck, "claim-check.txt"},
+	}
+	seen := map[string]string{}
+	for _, m := range d.system.wire.to("") {
+		value := m.header.Get("Baggage")
+		for _, k := range kinds {
+			if strings.Contains(value, k.member+"=") {
+				seen[k.file] = value // the last of a kind is the longest
+			}
+		}
+	}
+	for _, k := range kinds {
+		if seen[k.file] == "" {
+			continue // which kinds there are depends on how long entries are
+		}
+		file := headersDir + "/" + k.file
+		if err := d.folder.write(file, []byte("baggage: "+seen[k.file]+"\n")); err != nil {
+			return err
+		}
+		d.result.Files.Headers = append(d.result.Files.Headers, d.folder.join(file))
+	}
+	return nil
 }
 
 var errAccepted = errors.New("it was accepted")

@@ -1,9 +1,9 @@
 // Package demo is the command kest demo: a payment system of three services, in one process and over real HTTP on
-// loopback, that shows what Kest does in six scenes (SPEC §14).
+// loopback, that shows what Kest does in seven scenes (SPEC §14).
 //
-// Nothing in it is staged. Passports cross TCP connections, every service verifies what it receives with its own
-// verifier, decisions are made by Rego policies, and each scene checks what happened before it says so. A scene
-// that ends otherwise makes [Run] fail.
+// Nothing in it is staged. The services use the middleware that any service would, propagate/kesthttp, with hop proofs
+// and return lineage; passports and attacks cross TCP connections; decisions are made by Rego policies; and each scene
+// checks what happened before it says so. A scene that ends otherwise makes [Run] fail.
 package demo
 
 import (
@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/kest-go/kest/lineage"
+	"github.com/kest-go/kest/propagate"
 )
 
 // maxRun bounds a whole run. It takes well under a second; the rest is for machines that are busy or slow.
@@ -53,6 +54,7 @@ type Options struct {
 type parts struct {
 	policies fs.FS
 	verifier func(lineage.VerifierConfig) (verifier, error)
+	ingress  func(*propagate.IngressConfig) // changes that of every service; nil: none does
 }
 
 // verifier is what the demo asks of a lineage.Verifier in the scenes; services have their own.
@@ -118,6 +120,7 @@ type show struct {
 	result  *Result
 	screen  *screen
 	folder  *folder
+	log     *logbook
 	system  *system
 	auditor verifier // knows the keys and the authority policy, and has seen nothing yet
 
@@ -135,7 +138,13 @@ func (d *show) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, journal.close()) }()
-	if d.system, err = newSystem(d.parts.policies, journal, d.options.Log); err != nil {
+	book, log, err := d.folder.openLog(d.options.Log)
+	if err != nil {
+		return err
+	}
+	d.log = book
+	defer func() { err = errors.Join(err, book.close()) }()
+	if d.system, err = newSystem(d.parts, journal, log); err != nil {
 		return err
 	}
 	if err := d.folder.write(keysFile, d.system.keyText); err != nil {
@@ -172,6 +181,8 @@ func (d *show) scenes(ctx context.Context) error {
 			"Anybody with the public keys can check who did what, and by what right.", d.verify},
 		{"forgery", "Three forgeries, caught",
 			"Each is made from the passport of scene 5; the verifier says what is wrong.", d.forgery},
+		{"attacks", "Three attacks on the ledger, refused",
+			"Whoever signed the last entry signs the request, and a request counts once.", d.attacks},
 	} {
 		scene := Scene{Number: i + 1, Name: s.name, Title: s.title, Proves: s.proves}
 		detail, err := s.play(ctx)

@@ -57,7 +57,7 @@ func TestScreen(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v\n%s", name, err, &out)
 		}
-		if !result.OK || result.Problem != "" || len(result.Scenes) != 6 {
+		if !result.OK || result.Problem != "" || len(result.Scenes) != 7 {
 			t.Errorf("%s: result %+v", name, result)
 		}
 		lines := 0
@@ -77,7 +77,9 @@ func TestScreen(t *testing.T) {
 		for _, want := range []string{
 			`processPayment("ORD-123", 99.95)`, `{"order_id":"ORD-123","amount":99.95,"status":"completed"}`, "chain length 2",
 			"denied by kest/allow_trusted", "input.trust_score >= 40", "did not run", "denied by agent/no_untrusted_output",
-			"pickQuote has 3", "bad signature", "trust mismatch", "tip mismatch", "broken link", "All 6 scenes", o.Dir,
+			"pickQuote has 3", "bad signature", "trust mismatch", "tip mismatch", "broken link",
+			"the request has no lineage", "it was replayed", "the gateway has no such key", "the signature does not match",
+			`{"type":"about:blank","title":"not allowed","status":403}`, "1 refund before, 1 after", "All 7 scenes", o.Dir,
 			"kest verify " + result.Files.Passport, "--keys " + result.Files.Keys, "--tip ",
 		} {
 			if !strings.Contains(flat, want) {
@@ -129,8 +131,8 @@ type document struct {
 		Detail              map[string]any
 	}
 	Files struct {
-		Passport, Keys, Tip, Audit string
-		Forged                     []string
+		Passport, Keys, Tip, Audit, Log string
+		Headers, Forged                 []string
 	}
 	Verify []string `json:"verify_command"`
 }
@@ -150,7 +152,7 @@ func TestJSON(t *testing.T) {
 	if d.More() {
 		t.Error("more than one document")
 	}
-	if !doc.OK || doc.Problem != nil || doc.Millis == nil || len(doc.Services) != 3 || len(doc.Files.Forged) != 4 || len(doc.Verify) != 6 {
+	if !doc.OK || doc.Problem != nil || doc.Millis == nil || len(doc.Services) != 3 || len(doc.Files.Forged) != 4 || len(doc.Files.Headers) != 3 || doc.Files.Log == "" || len(doc.Verify) != 6 {
 		t.Errorf("incomplete: %+v", doc)
 	}
 	var names []string
@@ -160,7 +162,7 @@ func TestJSON(t *testing.T) {
 			t.Errorf("scene %d: %+v", i+1, s)
 		}
 	}
-	if want := []string{"payment", "internet", "agent", "fork", "verify", "forgery"}; !slices.Equal(names, want) {
+	if want := []string{"payment", "internet", "agent", "fork", "verify", "forgery", "attacks"}; !slices.Equal(names, want) {
 		t.Fatalf("scenes %q, want %q", names, want)
 	}
 	for _, c := range []struct {
@@ -181,7 +183,11 @@ func TestJSON(t *testing.T) {
 		{3, []string{"picked", "rail"}, "bank"},
 		{4, []string{"report", "valid"}, true},
 		{4, []string{"without_authority", "reason"}, "authority"},
-		{4, []string{"receipts_verified"}, 9.0},
+		{4, []string{"receipts_verified"}, 13.0},
+		{6, []string{"cut_passport_verifies"}, true},
+		{6, []string{"refunds_before"}, 1.0},
+		{6, []string{"refunds_after"}, 1.0},
+		{6, []string{"records_signed"}, 0.0},
 	} {
 		var got any = doc.Scenes[c.scene].Detail
 		for _, p := range c.path {
@@ -192,14 +198,34 @@ func TestJSON(t *testing.T) {
 			t.Errorf("scene %d: %s is %v, want %v", c.scene+1, strings.Join(c.path, "."), got, c.want)
 		}
 	}
-	attempts, _ := doc.Scenes[5].Detail["attempts"].([]any)
-	var reasons []any
-	for _, a := range attempts {
-		reasons = append(reasons, a.(map[string]any)["reason"])
+	forgeries := doc.attempts(5)
+	for i, want := range []string{"bad signature", "trust mismatch", "tip mismatch", "broken link"} {
+		if len(forgeries) != 4 || forgeries[i]["reason"] != want || forgeries[i]["caught"] != true {
+			t.Errorf("forgery %d: want it caught by %q in %v", i, want, forgeries)
+		}
 	}
-	if want := []any{"bad signature", "trust mismatch", "tip mismatch", "broken link"}; !slices.Equal(reasons, want) {
-		t.Errorf("forgeries caught by %q, want %q", reasons, want)
+	attacks := doc.attempts(6)
+	for i, want := range [][2]string{
+		{"stripped-header", "the request has no lineage, which this listener requires"},
+		{"replayed-request", "hop proof does not hold: it was replayed: its nonce has been used"},
+		{"cut-tail-own-proof", `hop proof does not hold: "` + doc.Services[0].Principal + `" has no such key`},
+		{"cut-tail-old-proof", "hop proof does not hold: the signature does not match; the request was changed, or signed by another key"},
+	} {
+		if len(attacks) != 4 || attacks[i]["name"] != want[0] || attacks[i]["reason"] != want[1] || attacks[i]["status"] != 403.0 ||
+			attacks[i]["caught"] != true || attacks[i]["answer"] != `{"type":"about:blank","title":"not allowed","status":403}` {
+			t.Errorf("attack %d: want %q in %v", i, want, attacks)
+		}
 	}
+}
+
+// attempts are those of a scene.
+func (d document) attempts(scene int) (out []map[string]any) {
+	list, _ := d.Scenes[scene].Detail["attempts"].([]any)
+	for _, a := range list {
+		m, _ := a.(map[string]any)
+		out = append(out, m)
+	}
+	return out
 }
 
 type fullDisk struct{}

@@ -13,7 +13,7 @@ import (
 func (s *screen) begin(services []Service) {
 	s.line("%s", s.bold("kest demo"))
 	s.prose(0, plain, "Three services in this process talk real HTTP on loopback. Each has its own key, signs every guarded "+
-		"call, and verifies the passport of every message before it acts on it.")
+		"call and every request, and verifies the passport of every message before it acts on it.")
 	s.line("")
 	for _, v := range services {
 		s.line("   %s %s %s", pad(v.Name, 8), s.dim(pad(strings.TrimPrefix(v.URL, "http://"), 16)), clip(v.Does, s.width-29))
@@ -90,10 +90,13 @@ func (d *InternetDetail) draw(s *screen) {
 func (d *AgentDetail) draw(s *screen) {
 	s.fact("customer", fmt.Sprintf("%q", d.Message))
 	s.line("")
-	s.step(s.yes(), d.Steps[0], fmt.Sprintf("proposes %.2f, taint %s", d.Proposal.Amount, taintModel))
+	s.step(s.yes(), d.Steps[0], "passes the message on")
+	s.step(s.yes(), d.Steps[1], fmt.Sprintf("proposes %.2f, taint %s", d.Proposal.Amount, taintModel))
+	s.step(s.yes(), d.Steps[2], "passes the proposal on")
 	s.step(s.no(), d.Denied.Step, "denied by "+d.Denied.Policy)
-	s.step(s.yes(), d.Steps[1], "taint removed by "+d.Sanitizer)
-	s.step(s.yes(), d.Steps[2], fmt.Sprintf("pays back %.2f", d.Paid.Amount))
+	s.step(s.yes(), d.Steps[3], "taint removed by "+d.Sanitizer)
+	s.step(s.yes(), d.Steps[4], "passes the rest on")
+	s.step(s.yes(), d.Steps[5], fmt.Sprintf("pays back %.2f", d.Paid.Amount))
 }
 
 func (d *ForkDetail) draw(s *screen) {
@@ -173,6 +176,18 @@ func (d *ForgeryDetail) draw(s *screen) {
 	}
 }
 
+func (d *AttackDetail) draw(s *screen) {
+	for _, a := range d.Attempts {
+		s.fact(a.title, a.What)
+		s.line("%*s%s %s", factColumn, "", s.no(), s.red(fmt.Sprintf("status %d", a.Status)))
+		s.prose(factColumn+2, s.dim, "log: "+a.short)
+	}
+	s.line("")
+	s.fact("answer", d.Attempts[0].Answer)
+	s.fact("", "the same to all of them; the reasons are in the ledger's log")
+	s.fact("bodies", fmt.Sprintf("did not run: %d refund before, %d after; nothing was signed", d.RefundsBefore, d.RefundsAfter))
+}
+
 func (s *screen) end(r *Result, command string) {
 	s.line("")
 	s.line("%s", s.bold(fmt.Sprintf("All %d scenes ended as they should, in %d ms.", len(r.Scenes), r.Millis)))
@@ -183,6 +198,8 @@ func (s *screen) end(r *Result, command string) {
 		{keysFile, "the public keys of the three services"},
 		{tipFile, "where the passport ends"},
 		{auditFile, "every signed record: entries, receipts, denials"},
+		{logFile, "what the services logged: why they refused"},
+		{headersDir + "/", "baggage headers off the wire; kest verify reads those too"},
 		{forgedDir + "/", "the forgeries of scene 6, to try yourself"},
 	} {
 		s.line("     %s %s", pad(f[0], 14), s.dim(clip(f[1], s.width-20)))

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io/fs"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/kest-go/kest/cmd/kest/internal/demo"
 	"github.com/kest-go/kest/lineage"
+	"github.com/kest-go/kest/propagate"
 )
 
 // gullible believes everything.
@@ -39,6 +41,24 @@ func (b blind) VerifyReceipt(context.Context, string, *lineage.Signed) (lineage.
 	return lineage.Receipt{}, lineage.ErrUnverified
 }
 
+// careless overlooks one kind of fault of a hop proof.
+type careless struct {
+	propagate.HopVerifier
+	fault string
+}
+
+func (c careless) VerifyHop(ctx context.Context, principal string, r propagate.HopRequest) error {
+	err := c.HopVerifier.VerifyHop(ctx, principal, r)
+	if err != nil && strings.Contains(err.Error(), c.fault) {
+		return nil
+	}
+	return err
+}
+
+func lax(fault string) func(*propagate.IngressConfig) {
+	return func(c *propagate.IngressConfig) { c.Hops = careless{c.Hops, fault} }
+}
+
 // A demo that shows success whatever happens would show nothing.
 func TestSceneFails(t *testing.T) {
 	noLeak(t)
@@ -59,25 +79,37 @@ func TestSceneFails(t *testing.T) {
 		return out
 	}
 	for name, c := range map[string]struct {
-		policies fs.FS
-		wrap     func(demo.Verifier) demo.Verifier
-		scene    int
-		says     string
+		change demo.Changes
+		scene  int
+		says   string
 	}{
-		"verifier accepts everything": {nil, func(v demo.Verifier) demo.Verifier { return gullible{v} }, 5, "accepted"},
-		"verifier ignores tips":       {nil, func(v demo.Verifier) demo.Verifier { return forgetful{v} }, 6, "cut-tail"},
-		"receipts do not verify":      {nil, func(v demo.Verifier) demo.Verifier { return blind{v} }, 5, "not verified"},
-		"guide's policy denies all": {with("kest/allow_trusted.rego", "package kest.allow_trusted\n\ndefault allow := false\n"),
-			nil, 1, "denied"},
-		"guide's policy allows all": {with("kest/allow_trusted.rego", "package kest.allow_trusted\n\nallow := true\n"), nil, 2, "2 entries were signed"},
-		"model's policy allows all": {with("agent/no_untrusted_output.rego", "package agent.no_untrusted_output\n\nallow := true\n"),
-			nil, 3, "denied by kest/allow_trusted"},
+		"verifier accepts everything": {demo.Changes{Verifier: func(v demo.Verifier) demo.Verifier { return gullible{v} }}, 5, "accepted"},
+		"verifier ignores tips":       {demo.Changes{Verifier: func(v demo.Verifier) demo.Verifier { return forgetful{v} }}, 6, "cut-tail"},
+		"receipts do not verify":      {demo.Changes{Verifier: func(v demo.Verifier) demo.Verifier { return blind{v} }}, 5, "not verified"},
+		"guide's policy denies all": {demo.Changes{Policies: with("kest/allow_trusted.rego", "package kest.allow_trusted\n\ndefault allow := false\n")},
+			1, "denied"},
+		"guide's policy allows all": {demo.Changes{Policies: with("kest/allow_trusted.rego", "package kest.allow_trusted\n\nallow := true\n")},
+			2, "2 entries were signed"},
+		"model's policy allows all": {demo.Changes{Policies: with("agent/no_untrusted_output.rego", "package agent.no_untrusted_output\n\nallow := true\n")},
+			3, "denied by kest/allow_trusted"},
 		// The ledger holds the other quotes back for this one: they must not wait for their deadline.
-		"one quote is denied": {with("shop/moves_no_money.rego", "package shop.moves_no_money\n\ndefault allow := false\n\n"+
-			`allow if input.object.id != "wallet"`+"\n"), nil, 4, "denied by policy"},
+		"one quote is denied": {demo.Changes{Policies: with("shop/moves_no_money.rego", "package shop.moves_no_money\n\ndefault allow := false\n\n"+
+			`allow if input.object.id != "wallet"`+"\n")}, 4, `"title":"not allowed"`},
+		"lineage may be missing": {demo.Changes{Ingress: func(c *propagate.IngressConfig) {
+			c.LineageOptional = c.Listener == propagate.Internal
+		}}, 7, "stripped-header: the scene did not end as it should: the ledger's log has 0 reasons"},
+		"no hop proofs": {demo.Changes{Ingress: func(c *propagate.IngressConfig) { c.Proofs = propagate.ProofOff }},
+			7, "replayed-request: the scene did not end as it should: the answer has status 200"},
+		"replays are forgotten": {demo.Changes{Ingress: lax("was replayed")}, 7, "replayed-request: the scene did not end as it should: the answer has status 200"},
+		"anybody's key is good": {demo.Changes{Ingress: lax("no such key")}, 7, "cut-tail-own-proof: the scene did not end as it should: the answer has status 200"},
+		"any request's proof is good": {demo.Changes{Ingress: lax("signature does not match")}, 7,
+			"cut-tail-old-proof: the scene did not end as it should: the answer has status 200"},
+		"the ledger has another name": {demo.Changes{Ingress: func(c *propagate.IngressConfig) {
+			c.Authorities = []string{"ledger.example"}
+		}}, 1, "status 403"},
 	} {
 		var out bytes.Buffer
-		result, err := demo.RunWith(t.Context(), demo.Options{Out: &out, Dir: shortDir(t)}, c.policies, c.wrap)
+		result, err := demo.RunWith(t.Context(), demo.Options{Out: &out, Dir: shortDir(t)}, c.change)
 		if err == nil || result.OK || result.Problem == "" {
 			t.Errorf("%s: not noticed", name)
 			continue
@@ -97,11 +129,28 @@ func TestSceneFails(t *testing.T) {
 	}
 }
 
+// Strangers get the problem document of a refusal and nothing else: no reason, and no lineage.
+func TestDiscreet(t *testing.T) {
+	const problem = `{"type":"about:blank","title":"not allowed","status":403}`
+	if err := demo.Discreet(403, http.Header{}, problem+"\n"); err != nil {
+		t.Error(err)
+	}
+	for name, err := range map[string]error{
+		"served":  demo.Discreet(200, http.Header{}, problem),
+		"talks":   demo.Discreet(403, http.Header{}, `{"type":"about:blank","title":"not allowed","status":403,"detail":"replayed"}`),
+		"lineage": demo.Discreet(403, http.Header{"Kest-Lineage": {"kest.chain_tip="}}, problem),
+	} {
+		if !errors.Is(err, demo.ErrScene) {
+			t.Errorf("%s: not noticed", name)
+		}
+	}
+}
+
 // A failed run is a document too, and says what failed.
 func TestJSONOfFailure(t *testing.T) {
 	var out bytes.Buffer
-	_, err := demo.RunWith(t.Context(), demo.Options{Out: &out, Dir: shortDir(t), JSON: true}, nil,
-		func(v demo.Verifier) demo.Verifier { return forgetful{v} })
+	_, err := demo.RunWith(t.Context(), demo.Options{Out: &out, Dir: shortDir(t), JSON: true},
+		demo.Changes{Verifier: func(v demo.Verifier) demo.Verifier { return forgetful{v} }})
 	var doc document
 	if !errors.Is(err, demo.ErrScene) || json.Unmarshal(out.Bytes(), &doc) != nil {
 		t.Fatalf("%v\n%s", err, &out)
@@ -126,7 +175,7 @@ func (s stopper) Write(p []byte) (int, error) {
 
 func TestCancel(t *testing.T) {
 	noLeak(t)
-	for _, at := range []string{"", "kest demo", "Three quotes", "sanitizer removes it"} {
+	for _, at := range []string{"", "kest demo", "Three quotes", "sanitizer removes it", "Three forgeries"} {
 		ctx, cancel := context.WithCancel(t.Context())
 		if at == "" {
 			cancel()

@@ -22,6 +22,8 @@ const (
 	keysFile     = "keys.json"
 	tipFile      = "tip.txt"
 	auditFile    = "audit.jsonl"
+	logFile      = "log.jsonl"
+	headersDir   = "headers"
 	forgedDir    = "forged"
 )
 
@@ -45,7 +47,7 @@ func openFolder(at string) (*folder, error) {
 	if err != nil {
 		return nil, err
 	}
-	ours := []string{passportFile, keysFile, tipFile, auditFile, forgedDir}
+	ours := []string{passportFile, keysFile, tipFile, auditFile, logFile, headersDir, forgedDir}
 	for _, f := range found {
 		if !slices.Contains(ours, f.Name()) {
 			return nil, fmt.Errorf("folder %s holds %s, which is not the demo's; name an empty folder", at, f.Name())
@@ -69,6 +71,16 @@ func (f *folder) write(name string, text []byte) error {
 	return errors.Join(err, root.Close())
 }
 
+// create opens a file to be written bit by bit, as write does.
+func (f *folder) create(name string) (*os.File, error) {
+	root, err := os.OpenRoot(f.path)
+	if err != nil {
+		return nil, err
+	}
+	file, err := root.Create(name)
+	return file, errors.Join(err, root.Close())
+}
+
 // journal is the demo's sink: a file with one JSON object a line for every signed record, in the order in which
 // they were made. Each line is written before the call goes on; it is not forced to the disk.
 type journal struct {
@@ -89,15 +101,8 @@ type line struct {
 }
 
 func (f *folder) openJournal() (*journal, error) {
-	root, err := os.OpenRoot(f.path)
-	if err != nil {
-		return nil, err
-	}
-	file, err := root.Create(auditFile)
-	if err = errors.Join(err, root.Close()); err != nil {
-		return nil, err
-	}
-	return &journal{file: file}, nil
+	file, err := f.create(auditFile)
+	return &journal{file: file}, err
 }
 
 // Record implements telemetry.Sink.
@@ -162,8 +167,10 @@ func (f *folder) read() (lineage.Unverified, error) {
 	if err != nil {
 		return lineage.Unverified{}, err
 	}
-	if u.Tips, err = parseTips(strings.TrimSpace(string(tips))); err != nil {
+	tip, err := lineage.ParseHash(strings.TrimSpace(string(tips)))
+	if err != nil {
 		return lineage.Unverified{}, fmt.Errorf("%s: %w", tipFile, err)
 	}
+	u.Tips = []lineage.Hash{tip}
 	return u, nil
 }

@@ -55,7 +55,7 @@ func TestFiles(t *testing.T) {
 		return p, err
 	}
 	p, err := check(result.Files.Passport)
-	if err != nil || p.Len() != 9 || len(keys.Principals()) != 3 {
+	if err != nil || p.Len() != 13 || len(keys.Principals()) != 3 {
 		t.Fatalf("%d entries, %d principals, %v", p.Len(), len(keys.Principals()), err)
 	}
 	if len(result.Files.Forged) != 4 {
@@ -67,6 +67,33 @@ func TestFiles(t *testing.T) {
 		}
 	}
 	checkAudit(t, read(result.Files.Audit), v, p)
+	checkLog(t, read(result.Files.Log))
+}
+
+// The log names the reason of every refusal, and repeats nothing that opens a door.
+func checkLog(t *testing.T, text []byte) {
+	t.Helper()
+	refused := map[string]int{}
+	for text := range bytes.Lines(text) {
+		var l struct{ Level, Msg, Service, Reason string }
+		if err := json.Unmarshal(text, &l); err != nil {
+			t.Fatal(err)
+		}
+		if l.Msg == "kest: request refused" {
+			refused[l.Service]++
+		}
+		if l.Service == "" || l.Msg == "kest: request refused" && l.Reason == "" {
+			t.Errorf("a line without service or reason: %s", text)
+		}
+	}
+	if refused["ledger"] != 4 || len(refused) != 1 {
+		t.Errorf("refused requests by service: %v", refused)
+	}
+	for _, secret := range []string{"eyJ", "kest.passport", "kest.claim", "nonce=", "kest=:"} {
+		if bytes.Contains(text, []byte(secret)) {
+			t.Errorf("the log has %q", secret)
+		}
+	}
 }
 
 // Every line of the audit file stands for itself: entries by key, receipts by entry, denials by key.
@@ -104,7 +131,7 @@ func checkAudit(t *testing.T, text []byte, v *lineage.Verifier, p lineage.Passpo
 			}
 		}
 	}
-	if kinds["entry"] != 10 || kinds["receipt"] != 10 || kinds["denial"] != 2 || len(kinds) != 3 || receipts != p.Len() {
+	if kinds["entry"] != 14 || kinds["receipt"] != 14 || kinds["denial"] != 2 || len(kinds) != 3 || receipts != p.Len() {
 		t.Errorf("records %v, %d receipts of the passport's %d entries", kinds, receipts, p.Len())
 	}
 }
@@ -123,7 +150,7 @@ func TestFolder(t *testing.T) {
 	if _, err := demo.Run(t.Context(), demo.Options{Dir: dir}); err == nil || !strings.Contains(err.Error(), "thesis.txt") {
 		t.Errorf("a folder with other files: %v", err)
 	}
-	for _, link := range []string{"passport.json", "audit.jsonl"} {
+	for _, link := range []string{"passport.json", "audit.jsonl", "log.jsonl"} {
 		dir, victim := shortDir(t), filepath.Join(t.TempDir(), "victim")
 		if err := errors.Join(os.WriteFile(victim, []byte("mine"), 0o600), os.Symlink(victim, filepath.Join(dir, link))); err != nil {
 			t.Fatal(err)

@@ -34,6 +34,8 @@ type Files struct {
 	Keys     string   `json:"keys"`
 	Tip      string   `json:"tip"`
 	Audit    string   `json:"audit"`
+	Log      string   `json:"log"`
+	Headers  []string `json:"headers"`
 	Forged   []string `json:"forged"`
 }
 
@@ -150,6 +152,27 @@ type Forgery struct {
 // ForgeryDetail is scene 6.
 type ForgeryDetail struct {
 	Attempts []Forgery `json:"attempts"`
+}
+
+// Attack is a request of scene 7 that must not be served.
+type Attack struct {
+	Name   string `json:"name"`
+	What   string `json:"what"`
+	Caught bool   `json:"caught"`
+	Status int    `json:"status"` // of the answer
+	Answer string `json:"answer"` // its body: all that the attacker gets
+	Reason string `json:"reason"` // in the service's log
+
+	title, short string // for the screen
+}
+
+// AttackDetail is scene 7.
+type AttackDetail struct {
+	Attempts      []Attack `json:"attempts"`
+	CutVerifies   bool     `json:"cut_passport_verifies"` // so that only the hop proof tells
+	RefundsBefore int64    `json:"refunds_before"`
+	RefundsAfter  int64    `json:"refunds_after"`
+	Signed        int      `json:"records_signed"` // by the services, during the attacks
 }
 
 func (r *Result) write(w io.Writer) error {

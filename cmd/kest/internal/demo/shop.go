@@ -60,7 +60,10 @@ type shop struct {
 	quotes            *meeting
 
 	payOrder      func(context.Context, Payment) (Paid, error)
+	askAgent      func(context.Context, Message) (Payment, error)
 	checkProposal func(context.Context, Payment) (Payment, error)
+	requestRefund func(context.Context, Payment) (Paid, error)
+	askRails      func(context.Context, []Rail) ([]Quote, error)
 	pickQuote     func(context.Context, []Quote) (Quote, error)
 }
 
@@ -85,6 +88,9 @@ func openShop(s *system) (*shop, error) {
 	h.checkProposal = guarded(&m, g, checkProposal, kest.Operation("gateway.checkProposal"),
 		kest.Policy(policyOpen), kest.Classification("sanitizer"), kest.RemoveTaints(taintModel),
 		kest.Sanitizer(sanitizer), kest.TrustOverride(checkedTrust))
+	h.askAgent = guarded(&m, g, h.ask, kest.Operation("gateway.askAgent"), kest.Policy(policyOpen))
+	h.requestRefund = guarded(&m, g, h.payBack, kest.Operation("gateway.requestRefund"), kest.Policy(policyOpen))
+	h.askRails = guarded(&m, g, h.compare, kest.Operation("gateway.askRails"), kest.Policy(policyOpen))
 	h.pickQuote = guarded(&m, g, pickQuote, kest.Operation("gateway.pickQuote"), kest.Policy(policyGuide))
 	return h, m.err
 }
@@ -109,6 +115,35 @@ func (h *shop) processPayment(_ context.Context, p Payment) (Paid, error) {
 // pay is the gateway's part of a payment: it asks the ledger, within the lineage of the order.
 func (h *shop) pay(ctx context.Context, p Payment) (Paid, error) {
 	return call[Payment, Paid](ctx, h.system.gateway, h.system.ledger, "/payments", p)
+}
+
+// ask has the agent read a message.
+func (h *shop) ask(ctx context.Context, m Message) (Payment, error) {
+	return call[Message, Payment](ctx, h.system.gateway, h.system.agent, "/messages", m)
+}
+
+// payBack asks the ledger for a refund. It moves no money itself: the ledger decides.
+func (h *shop) payBack(ctx context.Context, p Payment) (Paid, error) {
+	return call[Payment, Paid](ctx, h.system.gateway, h.system.ledger, "/refunds", p)
+}
+
+// compare asks what every rail costs, all at once; the ledger answers none before it has been asked for all.
+func (h *shop) compare(ctx context.Context, rails []Rail) ([]Quote, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	quotes := make([]Quote, len(rails))
+	var all sync.WaitGroup
+	for i, rail := range rails {
+		all.Go(func() {
+			var err error
+			quotes[i], err = call[Rail, Quote](ctx, h.system.gateway, h.system.ledger, "/quotes", rail)
+			if err != nil {
+				cancel(err) // the others would wait for it
+			}
+		})
+	}
+	all.Wait()
+	return quotes, context.Cause(ctx)
 }
 
 func (h *shop) refund(_ context.Context, p Payment) (Paid, error) {

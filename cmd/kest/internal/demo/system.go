@@ -5,7 +5,6 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -16,17 +15,23 @@ import (
 	"github.com/kest-go/kest/identity/local"
 	"github.com/kest-go/kest/lineage"
 	"github.com/kest-go/kest/policy/rego"
+	"github.com/kest-go/kest/propagate"
+	"github.com/kest-go/kest/propagate/hopproof"
+	"github.com/kest-go/kest/propagate/kesthttp"
+	"github.com/kest-go/kest/store"
+	"github.com/kest-go/kest/store/memory"
 )
 
 const (
 	requestTimeout = 20 * time.Second
 	stopTimeout    = 5 * time.Second
+	maxHeader      = 64 << 10 // of all headers of a message, both ways
 )
 
-// service is one of the three: an identity, a guard, a verifier and an HTTP server of its own.
+// service is one of the three: an identity, a guard, a verifier, an HTTP server and a client of its own.
 type service struct {
 	name, does string
-	public     bool // serves requests without lineage
+	listener   propagate.Listener
 	id         *local.Provider
 	guard      *kest.Guard
 	verifier   *lineage.Verifier
@@ -42,6 +47,7 @@ type service struct {
 // system is the payment system. Every service knows the keys of all, which were exchanged as one JWKS document,
 // and the authority policy.
 type system struct {
+	parts                  parts
 	gateway, agent, ledger *service
 	journal                *journal
 	shop                   *shop
@@ -49,30 +55,40 @@ type system struct {
 	keys                   *lineage.KeySet
 	authority              *lineage.Authority
 	batch                  lineage.BatchVerifier
+	store                  store.Store // stands in for the Redis or the database that services share
+	propagator             *propagate.Propagator
+	wire                   *wiretap // under the clients of all services
 }
 
 func (s *system) services() []*service { return []*service{s.gateway, s.agent, s.ledger} }
 
-func newSystem(policies fs.FS, j *journal, log *slog.Logger) (*system, error) {
-	engine, err := rego.Config{Logger: log}.FS(policies)
+func newSystem(p parts, j *journal, log *slog.Logger) (*system, error) {
+	engine, err := rego.Config{Logger: log}.FS(p.policies)
 	if err != nil {
 		return nil, fmt.Errorf("policies: %w", err)
 	}
 	s := &system{
-		gateway: &service{name: "gateway", does: "faces the internet", public: true},
-		agent:   &service{name: "agent", does: "reads messages; stands in for a language model"},
-		ledger:  &service{name: "ledger", does: "moves the money"},
-		journal: j, batch: fastverify.New(fastverify.Config{}),
+		parts:   p,
+		gateway: &service{name: "gateway", does: "faces the internet", listener: propagate.Edge},
+		agent:   &service{name: "agent", does: "reads messages; stands in for a language model", listener: propagate.Internal},
+		ledger:  &service{name: "ledger", does: "moves the money", listener: propagate.Internal},
+		journal: j, batch: fastverify.New(fastverify.Config{}), wire: &wiretap{base: newTransport()},
+	}
+	if s.store, err = memory.New(memory.Config{}); err != nil {
+		return nil, err
+	}
+	if s.propagator, err = propagate.New(propagate.Config{Store: s.store}); err != nil {
+		return nil, err
 	}
 	for _, v := range s.services() {
-		if v.id, err = local.New(local.Config{Name: v.name, Logger: log}); err != nil {
+		v.mux, v.log = http.NewServeMux(), log.With("service", v.name)
+		if v.id, err = local.New(local.Config{Name: v.name, Logger: v.log}); err != nil {
 			return nil, err
 		}
-		v.guard, err = kest.New(kest.Config{Engine: engine, Identity: v.id, Sink: j, Logger: log})
+		v.guard, err = kest.New(kest.Config{Engine: engine, Identity: v.id, Sink: j, Logger: v.log})
 		if err != nil {
 			return nil, err
 		}
-		v.mux, v.client, v.log = http.NewServeMux(), newClient(), log
 	}
 	if err := s.exchangeKeys(); err != nil {
 		return nil, err
@@ -80,6 +96,9 @@ func newSystem(policies fs.FS, j *journal, log *slog.Logger) (*system, error) {
 	s.authority = authorityOf(s)
 	for _, v := range s.services() {
 		if v.verifier, err = lineage.NewVerifier(s.verifierConfig()); err != nil {
+			return nil, err
+		}
+		if v.client, err = s.clientOf(v); err != nil {
 			return nil, err
 		}
 	}
@@ -118,6 +137,44 @@ func (s *system) verifierConfig() lineage.VerifierConfig {
 	return lineage.VerifierConfig{Keys: s.keys, Authority: s.authority, Batch: s.batch}
 }
 
+// clientOf makes a service's client: its requests carry lineage and a hop proof, and their answers bring lineage
+// back. Nothing is allowed beyond loopback.
+func (s *system) clientOf(v *service) (*http.Client, error) {
+	egress, err := propagate.NewEgress(propagate.EgressConfig{
+		Sealer: v.guard, Propagator: s.propagator, Hops: hopproof.Signer{}, Identity: v.id,
+		Verifier: v.verifier, StrictReturn: true, Logger: v.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	transport, err := kesthttp.NewTransport(kesthttp.TransportConfig{Egress: egress, Base: s.wire})
+	return newClient(transport), err
+}
+
+// frontOf puts the middleware in front of a service that clients reach at authority.
+func (s *system) frontOf(v *service, authority string) (http.Handler, error) {
+	hops, err := hopproof.NewVerifier(hopproof.Config{Keys: s.keys, Store: s.store})
+	if err != nil {
+		return nil, err
+	}
+	c := propagate.IngressConfig{
+		Listener: v.listener, Propagator: s.propagator, Verifier: v.verifier,
+		Proofs: propagate.ProofRequire, Hops: hops, Authorities: []string{authority}, Logger: v.log,
+	}
+	if s.parts.ingress != nil {
+		s.parts.ingress(&c)
+	}
+	ingress, err := propagate.NewIngress(c)
+	if err != nil {
+		return nil, err
+	}
+	front, err := kesthttp.NewHandler(kesthttp.HandlerConfig{Ingress: ingress})
+	if err != nil {
+		return nil, err
+	}
+	return front.Wrap(v.mux), nil
+}
+
 // nameOf is the service behind a principal.
 func (s *system) nameOf(principal string) string {
 	for _, v := range s.services() {
@@ -136,41 +193,38 @@ func (s *system) describe() []Service {
 	return out
 }
 
-// newClient never follows a redirect and asks no proxy: a passport goes to the service that it is meant for.
-func newClient() *http.Client {
-	return &http.Client{
-		Timeout:       requestTimeout,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport: &http.Transport{
-			DialContext:            (&net.Dialer{Timeout: stopTimeout}).DialContext,
-			MaxResponseHeaderBytes: maxHeader,
-			ResponseHeaderTimeout:  requestTimeout,
-			MaxIdleConnsPerHost:    4,
-		},
-	}
-}
-
 // start opens the servers on loopback, at ports that the system chooses.
 func (s *system) start(ctx context.Context) error {
 	for _, v := range s.services() {
-		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-		if err != nil {
+		if err := s.open(ctx, v); err != nil {
 			return errors.Join(fmt.Errorf("%s: %w", v.name, err), s.stop())
 		}
-		v.url = "http://" + listener.Addr().String()
-		v.server = &http.Server{
-			Handler:           v.mux,
-			BaseContext:       func(net.Listener) context.Context { return ctx },
-			ReadHeaderTimeout: stopTimeout,
-			ReadTimeout:       requestTimeout,
-			WriteTimeout:      requestTimeout,
-			IdleTimeout:       requestTimeout,
-			MaxHeaderBytes:    maxHeader,
-			ErrorLog:          slog.NewLogLogger(v.log.Handler(), slog.LevelWarn),
-		}
-		v.served = make(chan error, 1)
-		go func() { v.served <- v.server.Serve(listener) }()
 	}
+	return nil
+}
+
+func (s *system) open(ctx context.Context, v *service) error {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	front, err := s.frontOf(v, listener.Addr().String())
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	v.url = "http://" + listener.Addr().String()
+	v.server = &http.Server{
+		Handler:           front,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ReadHeaderTimeout: stopTimeout,
+		ReadTimeout:       requestTimeout,
+		WriteTimeout:      requestTimeout,
+		IdleTimeout:       requestTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(v.log.Handler(), slog.LevelWarn),
+	}
+	v.served = make(chan error, 1)
+	go func() { v.served <- v.server.Serve(listener) }()
 	return nil
 }
 
@@ -179,9 +233,7 @@ func (s *system) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	var errs []error
-	for _, v := range s.services() { // all first: a server waits for connections that clients hold open
-		v.client.CloseIdleConnections()
-	}
+	s.wire.CloseIdleConnections() // first: a server waits for connections that clients hold open
 	for _, v := range s.services() {
 		if v.server == nil {
 			continue

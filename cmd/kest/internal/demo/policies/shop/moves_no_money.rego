@@ -5,7 +5,10 @@ default allow := false
 
 allow if input.environment.operation in {
 	"gateway.takeOrder",
+	"gateway.askAgent",
 	"gateway.checkProposal",
+	"gateway.requestRefund",
+	"gateway.askRails",
 	"agent.readMessage",
 	"ledger.quote",
 }
