@@ -40,7 +40,7 @@ func (i *Ingress) lineage(limited, ctx context.Context, r Request) (*Arrival, li
 func (i *Ingress) arrival(limited, ctx context.Context, r Request) (*Arrival, error) {
 	switch {
 	case i.config.InsecureIgnoreLineage && r.Carrier != nil:
-		h, err := readHeader(lines(r.Carrier, fieldBaggage))
+		h, err := readHeader(lines(r.Carrier))
 		return &Arrival{foreign: h.foreign}, err
 	case i.config.InsecureIgnoreLineage:
 		return &Arrival{}, nil

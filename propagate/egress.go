@@ -176,7 +176,7 @@ func (e *Egress) Strip(carrier propagation.TextMapCarrier) { Strip(carrier) }
 
 // Strip takes what is ours out of the baggage of a message, and leaves the members of others as they are.
 func Strip(carrier propagation.TextMapCarrier) {
-	standing, err := readHeader(lines(carrier, fieldBaggage))
+	standing, err := readHeader(lines(carrier))
 	var out []string
 	if err == nil { // one that cannot be read may hold anything
 		for _, m := range standing.foreign {

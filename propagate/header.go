@@ -130,12 +130,12 @@ func parseMember(text string) (baggage.Member, error) {
 	return b.Members()[0], nil
 }
 
-// lines returns all lines of a field, also from carriers that know only one.
-func lines(c propagation.TextMapCarrier, field string) []string {
+// lines returns all lines of the baggage header, also from carriers that know only one.
+func lines(c propagation.TextMapCarrier) []string {
 	if many, ok := c.(propagation.ValuesGetter); ok {
-		return many.Values(field)
+		return many.Values(fieldBaggage)
 	}
-	if line := c.Get(field); line != "" {
+	if line := c.Get(fieldBaggage); line != "" {
 		return []string{line}
 	}
 	return nil

@@ -199,8 +199,8 @@ func deflate(text []byte) string {
 	z := deflaters.Get().(*zlib.Writer)
 	defer deflaters.Put(z)
 	z.Reset(&out)
-	z.Write(text) // into memory: never fails
-	z.Close()
+	_, _ = z.Write(text) // into memory: never fails
+	_ = z.Close()
 	return base64.RawURLEncoding.EncodeToString(out.Bytes())
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -62,7 +63,7 @@ func New(c Config) (*Propagator, error) {
 		c.ClaimPrefix = defaultClaimPrefix
 	}
 	if len(c.ClaimPrefix) > maxClaimPrefix || !claimPrefixes.MatchString(c.ClaimPrefix) {
-		problems = append(problems, fmt.Errorf("propagate: ClaimPrefix: want 1 to %d letters, digits and . _ - :", maxClaimPrefix))
+		problems = append(problems, fmt.Errorf("propagate: ClaimPrefix: want 1 to %d characters of . _ - : letters and digits", maxClaimPrefix))
 	}
 	if c.ClaimTTL == 0 {
 		c.ClaimTTL = defaultClaimTTL
@@ -106,7 +107,7 @@ type Arrival struct {
 // Restore reads the baggage of a message: claim check, else compressed, else plain form. An error is a
 // *[RefusedError], and the message must not be served as if it had come without lineage.
 func (p *Propagator) Restore(ctx context.Context, carrier propagation.TextMapCarrier) (*Arrival, error) {
-	h, err := readHeader(lines(carrier, fieldBaggage))
+	h, err := readHeader(lines(carrier))
 	if err != nil {
 		return nil, err
 	}
@@ -203,7 +204,7 @@ var (
 // beside the ambient identity of ctx and the members of others (F-CP-01…03). The empty passport is not written. On an
 // error, a *[RefusedError], nothing has been written.
 func (p *Propagator) Attach(ctx context.Context, carrier propagation.TextMapCarrier, passport lineage.Passport) error {
-	standing, err := readHeader(lines(carrier, fieldBaggage))
+	standing, err := readHeader(lines(carrier))
 	if err != nil {
 		return err
 	}
@@ -261,11 +262,11 @@ func (p *Propagator) members(ctx context.Context, passport lineage.Passport, roo
 
 // write sets what others have in the baggage and the given members. It never fails: what does not fit is left out.
 func (p *Propagator) write(ctx context.Context, carrier propagation.TextMapCarrier, members []string) {
-	standing, err := readHeader(lines(carrier, fieldBaggage))
+	standing, err := readHeader(lines(carrier))
 	out := members
 	if err == nil {
 		if foreign, err := foreignOf(ctx, standing.foreign); err == nil {
-			out = append(foreign, members...)
+			out = slices.Concat(foreign, members)
 		}
 	}
 	if length(out) > MaxHeader || len(out) > MaxMembers {
@@ -284,7 +285,7 @@ func length(members []string) int {
 }
 
 func set(carrier propagation.TextMapCarrier, members []string) {
-	if text := strings.Join(members, ","); text != "" || len(lines(carrier, fieldBaggage)) > 0 {
+	if text := strings.Join(members, ","); text != "" || len(lines(carrier)) > 0 {
 		carrier.Set(fieldBaggage, text)
 	}
 }

@@ -27,7 +27,7 @@ func (i *Ingress) Return(ctx context.Context, a Admission, more bool) string {
 	if a.Lineage.Len() == 0 {
 		return ""
 	}
-	value, err := lostReturn, error(errNoSession)
+	value, err := lostReturn, errNoSession
 	if session != nil {
 		if err = session.Err(); err == nil {
 			value, err = i.config.Propagator.Return(ctx, a.Lineage, session.Passport(), more)
