@@ -6,6 +6,7 @@ require (
 	github.com/kest-go/kest v0.0.0
 	github.com/kest-go/kest/fastverify v0.0.0
 	github.com/kest-go/kest/policy/rego v0.0.0
+	github.com/kest-go/kest/propagate/hopproof v0.0.0
 	go.opentelemetry.io/otel v1.47.0
 )
 
@@ -14,6 +15,7 @@ require (
 	github.com/agnivade/levenshtein v1.2.1 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/decred/dcrd/dcrec/secp256k1/v4 v4.4.1 // indirect
+	github.com/dunglas/httpsfv v1.1.2 // indirect
 	github.com/go-logr/logr v1.4.4 // indirect
 	github.com/go-logr/stdr v1.2.2 // indirect
 	github.com/gobwas/glob v1.0.0 // indirect
@@ -49,4 +51,5 @@ replace (
 	github.com/kest-go/kest => ../
 	github.com/kest-go/kest/fastverify => ../fastverify
 	github.com/kest-go/kest/policy/rego => ../policy/rego
+	github.com/kest-go/kest/propagate/hopproof => ../propagate/hopproof
 )
