@@ -3,14 +3,17 @@ module github.com/kest-go/kest/examples
 go 1.26.0
 
 require (
+	github.com/go-chi/chi/v5 v5.2.3
 	github.com/kest-go/kest v0.0.0
 	github.com/kest-go/kest/policy/rego v0.0.0
+	github.com/kest-go/kest/propagate/hopproof v0.0.0
 )
 
 require (
 	github.com/agnivade/levenshtein v1.2.1 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/decred/dcrd/dcrec/secp256k1/v4 v4.4.1 // indirect
+	github.com/dunglas/httpsfv v1.1.2 // indirect
 	github.com/go-logr/logr v1.4.4 // indirect
 	github.com/go-logr/stdr v1.2.2 // indirect
 	github.com/gobwas/glob v1.0.0 // indirect
@@ -46,4 +49,5 @@ require (
 replace (
 	github.com/kest-go/kest => ../
 	github.com/kest-go/kest/policy/rego => ../policy/rego
+	github.com/kest-go/kest/propagate/hopproof => ../propagate/hopproof
 )

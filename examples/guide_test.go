@@ -7,12 +7,17 @@ import (
 	"io"
 	"log"
 	"log/slog"
+	"net/http"
+	"time"
 
 	"github.com/kest-go/kest"
 	"github.com/kest-go/kest/lineage"
 	"github.com/kest-go/kest/policy"
 	"github.com/kest-go/kest/policy/opa"
 	"github.com/kest-go/kest/policy/rego"
+	"github.com/kest-go/kest/propagate"
+	"github.com/kest-go/kest/propagate/hopproof"
+	"github.com/kest-go/kest/propagate/kesthttp"
 )
 
 // quiet drops the warnings that development set-ups deserve.
@@ -133,4 +138,42 @@ func Example_denied() {
 	// Output:
 	// function kest/allow_trusted
 	// kest: examples_test.processPayment: denied by function policy kest/allow_trusted: rule allow in policies/kest/allow_trusted.rego is not true
+}
+
+// Between services, as README shows it. What it makes is not used here; Example_router serves.
+func Example_services() {
+	guard, identity, verifier, hops := exampleParts()
+	mux := http.NewServeMux()
+
+	ingress, err := propagate.NewIngress(propagate.IngressConfig{
+		Listener: propagate.Internal, // nobody is served without lineage
+		Verifier: verifier,
+		Proofs:   propagate.ProofRequire, // and nobody shows what is not theirs, or shows it twice
+		Hops:     hops, Authorities: []string{"ledger:8443"},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	front, err := kesthttp.NewHandler(kesthttp.HandlerConfig{Ingress: ingress})
+	if err != nil {
+		log.Fatal(err)
+	}
+	server := &http.Server{Handler: front.Wrap(mux), ReadHeaderTimeout: 10 * time.Second}
+
+	egress, err := propagate.NewEgress(propagate.EgressConfig{
+		Sealer: guard, Allow: []string{"ledger:8443"}, // nobody else gets lineage
+		Hops: hopproof.Signer{}, Identity: identity,
+		Verifier: verifier, // of what comes back
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	transport, err := kesthttp.NewTransport(kesthttp.TransportConfig{Egress: egress})
+	if err != nil {
+		log.Fatal(err)
+	}
+	client := &http.Client{Transport: transport}
+
+	fmt.Println(server.Handler != nil, client.Transport != nil)
+	// Output: true true
 }
