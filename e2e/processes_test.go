@@ -51,13 +51,13 @@ func serveProcess(role string) {
 	case "gate":
 		handler, err := w.wrap(w.gate(next))
 		fatal(err)
-		fatal(http.Serve(listener, handler)) //nolint:gosec // ends with the test
+		fatal(http.Serve(listener, handler))
 	case "shop":
 		conn, err := w.dial(next)
 		fatal(err)
 		handler, err := w.wrap(w.shop(conn))
 		fatal(err)
-		fatal(http.Serve(listener, handler)) //nolint:gosec // as above
+		fatal(http.Serve(listener, handler))
 	case "ledger":
 		server, err := w.ledger(func(order string, p lineage.Passport) {
 			said := "whole"
