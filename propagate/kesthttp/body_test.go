@@ -29,13 +29,15 @@ func TestBodies(t *testing.T) {
 		status int    // 0: not sent
 		log    string // of the server
 	}{
-		"none":              {status: 200},
-		"short":             {body: strings.NewReader("hello"), status: 200},
-		"once":              {body: once("hello"), status: 200},
-		"empty":             {body: strings.NewReader(""), status: 200},
-		"once and empty":    {body: once(""), status: 200},
-		"long":              {body: strings.NewReader(long), status: 413, log: "more than 1048576 bytes"},
-		"long once":         {body: once(long)},
+		"none":           {status: 200},
+		"short":          {body: strings.NewReader("hello"), status: 200},
+		"once":           {body: once("hello"), status: 200},
+		"empty":          {body: strings.NewReader(""), status: 200},
+		"once and empty": {body: once(""), status: 200},
+		"long":           {body: strings.NewReader(long), status: 413, log: "more than 1048576 bytes"},
+		"long once":      {body: once(long)},
+		"long chunked": {body: once(long), client: func(s *service) { s.transport.MaxBody = 2 << 20 }, meddle: func(r *http.Request) { r.ContentLength = -1 },
+			status: 413, log: "more than 1048576 bytes"},
 		"longer allowed":    {body: once(long), client: func(s *service) { s.transport.MaxBody = 2 << 20 }, server: func(s *service) { s.handler.MaxBody = 2 << 20 }, status: 200},
 		"streamed":          {body: once(long), client: func(s *service) { s.transport.StreamBodies = true }, server: func(s *service) { s.handler.StreamBodies = true }, status: 200},
 		"streamed, refused": {body: once(long), client: func(s *service) { s.transport.StreamBodies = true }, status: 403, log: "does not cover the body"},
@@ -135,7 +137,7 @@ func TestParseDigest(t *testing.T) {
 		good: true, " \t" + good + " ": true, "sha-512=:x:, " + good: true, good + ",unixsum=1": true,
 		"": false, "sha-512=:x:": false, good + "," + good: false, strings.ToUpper(good): false,
 		strings.Replace(good, "PE=", "PF=", 1): false, strings.TrimSuffix(good, ":"): false, strings.Replace(good, "=:", "=", 1): false,
-		strings.Replace(good, "PE=:", "PE:", 1): false, strings.Replace(good, "X48", "X4\n", 1): false, "sha-256": false, "sha-256=::": false,
+		strings.Replace(good, "PE=:", "PE:", 1): false, strings.Replace(good, "X48", "X4\n", 1): false, strings.Replace(good, "BPE=", "\n\n\n\n", 1): false, "sha-256": false, "sha-256=::": false,
 		good + ";a=1": false,
 	} {
 		if _, err := kesthttp.ParseDigest([]string{text}); (err == nil) != want {

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/otel/propagation"
+
 	"github.com/kest-go/kest"
 	"github.com/kest-go/kest/lineage"
 	"github.com/kest-go/kest/propagate"
@@ -147,7 +149,14 @@ func TestRefusals(t *testing.T) {
 				problem.Title == "" || resp.Header.Get("Content-Type") != "application/problem+json" {
 				t.Errorf("%s (%v)", text, err)
 			}
-			if (resp.Header.Get("WWW-Authenticate") != "") != (test.status == 401) {
+			challenge := ""
+			if test.status == 401 {
+				challenge = "Bearer"
+				if test.header.Get("Authorization") != "" {
+					challenge = `Bearer error="invalid_token"`
+				}
+			}
+			if resp.Header.Get("WWW-Authenticate") != challenge {
 				t.Errorf("WWW-Authenticate: %q", resp.Header.Get("WWW-Authenticate"))
 			}
 			if lines := shop.log.lines(); len(lines) != 1 || !strings.Contains(lines[0], test.say) || strings.Contains(lines[0], "s3cret") {
@@ -176,8 +185,9 @@ func TestWriteError(t *testing.T) {
 		401: &propagate.RefusedError{Class: propagate.Unauthenticated, Err: errors.New("secret")},
 	} {
 		w := httptest.NewRecorder()
+		w.Header().Set("Content-Length", "3") // of the answer that was meant to be
 		kesthttp.WriteError(w, err)
-		if w.Code != status || strings.Contains(w.Body.String(), "secret") || w.Header().Get("Content-Type") != "application/problem+json" {
+		if w.Code != status || w.Header().Get("Content-Length") != "" || strings.Contains(w.Body.String(), "secret") || w.Header().Get("Content-Type") != "application/problem+json" {
 			t.Errorf("%v: %d %s", err, w.Code, w.Body)
 		}
 	}
@@ -248,6 +258,82 @@ func TestEgress(t *testing.T) {
 		t.Errorf("%v, %q", err, got)
 	}
 	if _, _, _, err = front.get(front.client(), http.MethodGet, server.URL, nil); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestStrip: what is in a request already does not reach those who may not have it either.
+func TestStrip(t *testing.T) {
+	front := newService(t, "front")
+	var got []string
+	front.transport.Base = roundTrip(func(r *http.Request) (*http.Response, error) {
+		got = append(got, r.Header.Get("Baggage"))
+		return &http.Response{StatusCode: 200, Body: http.NoBody, Header: http.Header{}}, nil
+	})
+	front.egress.Allow, front.egress.StrictReturn = []string{"elsewhere.test:443"}, false
+	client := front.client()
+	for _, url := range []string{"http://elsewhere.test", "https://elsewhere.test"} {
+		must(t, front.call(t.Context(), "call", func(ctx context.Context) error {
+			request, _ := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+			request.Header.Set("Baggage", "kest.passport=%5B%5D,a=1")
+			resp, err := client.Do(request)
+			if err == nil {
+				resp.Body.Close()
+			}
+			return err
+		}))
+	}
+	if got[0] != "a=1" || !strings.HasPrefix(got[1], "a=1,kest.chain_tip=") || strings.Contains(got[1], "%5B%5D") {
+		t.Errorf("%q", got)
+	}
+}
+
+// TestInstrumentationBelow: what injects once more under the transport does not write over the lineage.
+func TestInstrumentationBelow(t *testing.T) {
+	shop, front := newService(t, "shop"), newService(t, "front")
+	server := shop.serve(func(w http.ResponseWriter, r *http.Request) { must(t, shop.note(r.Context(), "x")) })
+	propagator, err := propagate.New(propagate.Config{})
+	must(t, err)
+	real := &http.Transport{}
+	t.Cleanup(real.CloseIdleConnections)
+	front.transport.Base = roundTrip(func(r *http.Request) (*http.Response, error) {
+		propagator.Inject(r.Context(), propagation.HeaderCarrier(r.Header))
+		return real.RoundTrip(r)
+	})
+	if _, resp, learned, err := front.get(front.client(), http.MethodGet, server.URL, nil); err != nil || resp.StatusCode != 200 || learned.Len() != 2 {
+		t.Errorf("%v, %v", resp, err)
+	}
+}
+
+// TestHostField: the proof is for the name by which the client addresses the service, wherever it connects.
+func TestHostField(t *testing.T) {
+	shop, front := newService(t, "shop").proving(propagate.ProofRequire), newService(t, "front").proving(propagate.ProofOff)
+	shop.aliases = []string{"shop.example.org"}
+	server := shop.serve(func(w http.ResponseWriter, r *http.Request) {})
+	client := front.client()
+	must(t, front.call(t.Context(), "call", func(ctx context.Context) error {
+		request, _ := http.NewRequestWithContext(ctx, http.MethodGet, server.URL, nil)
+		request.Host = "shop.example.org"
+		request.Header.Set("Content-Digest", "sha-256=:stale:") // of another body
+		resp, err := client.Do(request)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		return kesthttp.ErrorOf(resp)
+	}))
+}
+
+// TestErrorOf: what another service refused is refused here too; everything else is a fault of ours.
+func TestErrorOf(t *testing.T) {
+	for status, want := range map[int]propagate.Class{
+		403: propagate.Forbidden, 503: propagate.Unavailable, 400: propagate.Fault, 401: propagate.Fault, 431: propagate.Fault, 500: propagate.Fault,
+	} {
+		if err := kesthttp.ErrorOf(&http.Response{StatusCode: status}); err == nil || propagate.ClassOf(err) != want {
+			t.Errorf("%d: %v", status, err)
+		}
+	}
+	if err := kesthttp.ErrorOf(&http.Response{StatusCode: 302}); err != nil {
 		t.Error(err)
 	}
 }
