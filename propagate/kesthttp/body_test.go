@@ -137,7 +137,8 @@ func TestParseDigest(t *testing.T) {
 		good: true, " \t" + good + " ": true, "sha-512=:x:, " + good: true, good + ",unixsum=1": true,
 		"": false, "sha-512=:x:": false, good + "," + good: false, strings.ToUpper(good): false,
 		strings.Replace(good, "PE=", "PF=", 1): false, strings.TrimSuffix(good, ":"): false, strings.Replace(good, "=:", "=", 1): false,
-		strings.Replace(good, "PE=:", "PE:", 1): false, strings.Replace(good, "X48", "X4\n", 1): false, strings.Replace(good, "BPE=", "\n\n\n\n", 1): false, "sha-256": false, "sha-256=::": false,
+		strings.Replace(good, "PE=:", "PE:", 1): false, strings.Replace(good, "X48", "X4\n", 1): false, strings.Replace(good, "BPE=", "\n\n\n\n", 1): false,
+		strings.Replace(good, "BPE=", "BPEx", 1): false, // 33 bytes "sha-256": false, "sha-256=::": false,
 		good + ";a=1": false,
 	} {
 		if _, err := kesthttp.ParseDigest([]string{text}); (err == nil) != want {
@@ -148,6 +149,7 @@ func TestParseDigest(t *testing.T) {
 
 func FuzzParseDigest(f *testing.F) {
 	f.Add("sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:", "sha-512=:x:")
+	f.Add("sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPEx:", "")
 	f.Fuzz(func(t *testing.T, a, b string) {
 		d, err := kesthttp.ParseDigest([]string{a, b})
 		if err != nil {

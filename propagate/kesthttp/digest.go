@@ -39,13 +39,12 @@ func parseDigest(lines []string) (d [sha256.Size]byte, err error) {
 			}
 			text, opened := strings.CutPrefix(value, ":")
 			text, closed := strings.CutSuffix(text, ":")
-			if found || !opened || !closed || len(text) != base64.StdEncoding.EncodedLen(len(d)) || strings.ContainsAny(text, "\r\n") {
-				return d, errNoSHA256
-			}
-			if _, err := base64.StdEncoding.Strict().Decode(d[:], []byte(text)); err != nil {
-				return d, errNoSHA256
+			raw, err := base64.StdEncoding.Strict().DecodeString(text)
+			if found || !opened || !closed || err != nil || len(raw) != len(d) || strings.ContainsAny(text, "\r\n") {
+				return d, errNoSHA256 // the decoder skips line breaks
 			}
 			found = true
+			copy(d[:], raw)
 		}
 	}
 	if !found {
