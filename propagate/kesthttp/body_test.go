@@ -139,7 +139,7 @@ func TestParseDigest(t *testing.T) {
 		strings.Replace(good, "PE=", "PF=", 1): false, strings.TrimSuffix(good, ":"): false, strings.Replace(good, "=:", "=", 1): false,
 		strings.Replace(good, "PE=:", "PE:", 1): false, strings.Replace(good, "X48", "X4\n", 1): false, strings.Replace(good, "BPE=", "\n\n\n\n", 1): false,
 		strings.Replace(good, "BPE=", "BPEx", 1): false, // 33 bytes "sha-256": false, "sha-256=::": false,
-		good + ";a=1": false,
+		good + ";a=1":                            false,
 	} {
 		if _, err := kesthttp.ParseDigest([]string{text}); (err == nil) != want {
 			t.Errorf("%q: %v", text, err)
