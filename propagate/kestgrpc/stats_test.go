@@ -70,10 +70,8 @@ func TestInstrumentation(t *testing.T) {
 		return in, orders.work(ctx, "orders.check")
 	}}
 	addr := serve(t, s, append(orders.server(func(c *propagate.IngressConfig) { c.LineageOptional = true }), grpc.StatsHandler(extracts(ours)))...)
-	ctx, session := frontend.session(t.Context())
 	member, _ := baggage.NewMember("tenant", "7")
 	bag, _ := baggage.New(member)
-	ctx = baggage.ContextWithBaggage(ctx, bag)
 	for name, c := range map[string]struct {
 		p  propagation.TextMapPropagator
 		ok bool
@@ -81,6 +79,8 @@ func TestInstrumentation(t *testing.T) {
 		"trace alone": {propagation.TraceContext{}, true}, "baggage": {propagation.Baggage{}, false}, "ours": {ours, true},
 	} {
 		tenant = ""
+		ctx, session := frontend.session(t.Context()) // a new one each time: the answers of earlier calls would be sealed first
+		ctx = baggage.ContextWithBaggage(ctx, bag)
 		before := session.Passport().Len()
 		_, err := echo(ctx, dial(t, addr, append(frontend.client(strict), grpc.WithStatsHandler(injects(c.p)))...), "x")
 		if c.ok && (err != nil || tenant != "7" || session.Passport().Len() != before+1) {
