@@ -171,10 +171,8 @@ func (e *Egress) Attach(ctx context.Context, carrier propagation.TextMapCarrier)
 	return sent, nil
 }
 
-// Strip prepares a message for somebody who may not have lineage. See the function [Strip].
-func (e *Egress) Strip(carrier propagation.TextMapCarrier) { Strip(carrier) }
-
-// Strip takes what is ours out of the baggage of a message, and leaves the members of others as they are.
+// Strip takes what is ours out of the baggage of a message, for somebody who may not have lineage, and leaves the
+// members of others as they are.
 func Strip(carrier propagation.TextMapCarrier) {
 	standing, err := readHeader(lines(carrier))
 	var out []string
@@ -214,8 +212,8 @@ func (e *Egress) Returns() bool { return e.config.Verifier != nil }
 // Learn takes back what an answer brings: the callee's entries, verified here first and then joined into the session
 // of ctx (SPEC §9, return lineage). values are those of [FieldReturn], sent is what went with the request. more says
 // that the answer goes on and that its trailer has another value: whoever does not get that calls Learn with none. The
-// error is nil unless StrictReturn is set, and then a *[RefusedError]; the fault is on the span of ctx, as an event, and in the
-// log.
+// error is nil unless StrictReturn is set, and then a *[RefusedError]; the fault is on the span of ctx, as an event, and
+// in the log.
 func (e *Egress) Learn(ctx context.Context, sent lineage.Passport, values []string) (more bool, err error) {
 	if e.config.Verifier == nil {
 		return false, nil // answers are not looked at

@@ -32,10 +32,7 @@ type TransportConfig struct {
 //
 // When a server closes an idle connection just as a request is written, net/http may send the request again. The
 // second copy has the nonce of the first: a server that did see that one refuses it as replayed.
-type Transport struct {
-	config TransportConfig
-	base   http.RoundTripper
-}
+type Transport struct{ config TransportConfig }
 
 // NewTransport checks the configuration and reports everything that is wrong with it.
 func NewTransport(c TransportConfig) (*Transport, error) {
@@ -55,12 +52,12 @@ func NewTransport(c TransportConfig) (*Transport, error) {
 	if err := errors.Join(problems...); err != nil {
 		return nil, err
 	}
-	return &Transport{config: c, base: c.Base}, nil
+	return &Transport{c}, nil
 }
 
 // CloseIdleConnections closes those of the base, for http.Client.
 func (t *Transport) CloseIdleConnections() {
-	if base, ok := t.base.(interface{ CloseIdleConnections() }); ok {
+	if base, ok := t.config.Base.(interface{ CloseIdleConnections() }); ok {
 		base.CloseIdleConnections()
 	}
 }
@@ -74,7 +71,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	carrier := propagation.HeaderCarrier(out.Header)
 	if !t.config.Egress.Allows(destination(r)) {
 		propagate.Strip(carrier)
-		return t.base.RoundTrip(out)
+		return t.config.Base.RoundTrip(out)
 	}
 	sent, err := t.config.Egress.Attach(r.Context(), carrier)
 	if err == nil && sent.Len() > 0 && t.config.Egress.Proves() {
@@ -86,7 +83,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
-	resp, err := t.base.RoundTrip(out)
+	resp, err := t.config.Base.RoundTrip(out)
 	if err != nil || sent.Len() == 0 || !t.config.Egress.Returns() {
 		return resp, err
 	}
