@@ -11,6 +11,7 @@ import (
 
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/kest-go/kest/identity"
 	"github.com/kest-go/kest/lineage"
 	"github.com/kest-go/kest/policy"
 	"github.com/kest-go/kest/propagate"
@@ -217,6 +218,9 @@ func (c *call) sourceOf() (source string, score int, err error) {
 func (c *call) labelsFor() (map[string]string, error) {
 	labels := make(map[string]string, len(c.labels)+7)
 	maps.Copy(labels, c.labels)
+	if more, ok := c.signer.(identity.Labeler); ok {
+		maps.Copy(labels, more.Labels())
+	}
 	if c.identity != (Identity{}) {
 		text, err := identityLabel(c.identity)
 		if err != nil {

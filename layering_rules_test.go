@@ -38,7 +38,7 @@ type place struct {
 	layer layer
 	third []string // import paths outside the repository and the standard library that the package may lead to
 	noEnv bool     // no clock, network, file, environment or randomness of its own
-	over  []string // vocabularies that this one is built upon; its adapters may use them, too
+	over  []string // vocabularies that it is built upon: those of a vocabulary its adapters may use, too
 }
 
 func in(l layer, third ...string) place { return place{layer: l, third: third} }
@@ -222,8 +222,9 @@ func (t *tree) mayImport(dir, to string) bool {
 		return target.layer == core || target.layer == base || slices.Contains(from.over, to)
 	case kit, adapter: // of the vocabularies only its own, which is the directory above, and those that one is built upon
 		own, _ := t.place(path.Dir(dir))
-		return target.layer == core || target.layer == base || slices.Contains(own.over, to) || path.Dir(dir) == to &&
-			(target.layer == vocabulary || target.layer == shared && from.layer == kit)
+		return target.layer == core || target.layer == base || slices.Contains(own.over, to) || slices.Contains(from.over, to) ||
+			path.Dir(dir) == to &&
+				(target.layer == vocabulary || target.layer == shared && from.layer == kit)
 	case guard: // an adapter of another module would bring its SDK to every user
 		return target.layer == core || target.layer == base || target.layer == vocabulary ||
 			target.layer == adapter && t.moduleOf(to) == t.moduleOf(dir)

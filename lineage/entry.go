@@ -18,6 +18,8 @@ const (
 	LabelPrincipal          = "principal"          // workload id of the signer
 	LabelTraceID            = "trace_id"           // 32 lower-case hex digits
 	LabelIdentity           = "kest.identity"      // canonical JSON of user, agent, task
+	LabelIssuer             = "kest.identity.iss"  // who named the workload, for OIDC identities
+	LabelSubject            = "kest.identity.sub"  // and what it is called there
 	LabelResourceID         = "kest.resource_id"   // what is acted on
 	LabelResourceAttributes = "kest.resource_attr" // canonical JSON object
 	LabelSourceType         = "kest.source_type"   // also when it was defaulted

@@ -85,7 +85,7 @@ func (r Receipt) validate(l Limits) error {
 // VerifyReceipt checks a receipt against the verified entry that it belongs to: its signature by a key of the
 // entry's principal, and the entry's hash and id in it. Errors match [ErrUnverified].
 func (v *Verifier) VerifyReceipt(ctx context.Context, jws string, entry *Signed) (Receipt, error) {
-	doc, err := v.openRecord(ctx, jws, typReceipt, entry.entry.Principal())
+	doc, keyID, err := v.openRecord(ctx, jws, typReceipt, entry.entry.Principal())
 	if err != nil {
 		return Receipt{}, fmt.Errorf("receipt: %w", err)
 	}
@@ -95,6 +95,9 @@ func (v *Verifier) VerifyReceipt(ctx context.Context, jws string, entry *Signed)
 	}
 	if r.EntryHash != entry.hash || r.EntryID != entry.entry.ID {
 		return Receipt{}, fmt.Errorf("receipt: %w: it belongs to entry %s", ErrUnverified, r.EntryHash)
+	}
+	if err := v.certifyRecord(ctx, Signature{entry.entry.Principal(), keyID, HashJWS(jws), r.EndedMS}); err != nil {
+		return Receipt{}, fmt.Errorf("receipt: %w", err)
 	}
 	return r, nil
 }
@@ -125,29 +128,29 @@ func readReceipt(doc jcs.Value, l Limits) (Receipt, error) {
 }
 
 // openRecord verifies a document that is not part of a passport.
-func (v *Verifier) openRecord(ctx context.Context, jws, typ, principal string) (jcs.Value, error) {
+func (v *Verifier) openRecord(ctx context.Context, jws, typ, principal string) (doc jcs.Value, keyID string, err error) {
 	c, err := parseCompact(jws, typ, v.config.Limits, nil)
 	if err != nil {
-		return jcs.Value{}, fmt.Errorf("%w: %w", ErrUnverified, err)
+		return jcs.Value{}, "", fmt.Errorf("%w: %w", ErrUnverified, err)
 	}
 	keys, err := v.config.Keys.Keys(ctx, principal, c.keyID)
 	if err != nil {
-		return jcs.Value{}, fmt.Errorf("%w: keys of %q: %w", ErrUnverified, clip(principal), err)
+		return jcs.Value{}, "", fmt.Errorf("%w: keys of %q: %w", ErrUnverified, clip(principal), err)
 	}
 	if len(keys) > maxKeys {
-		return jcs.Value{}, fmt.Errorf("%w: %d keys match; at most %d are tried: %w", ErrUnverified, len(keys), maxKeys, ErrLimit)
+		return jcs.Value{}, "", fmt.Errorf("%w: %d keys match; at most %d are tried: %w", ErrUnverified, len(keys), maxKeys, ErrLimit)
 	}
 	good := slices.ContainsFunc(keys, func(key ed25519.PublicKey) bool {
 		return CheckKey(key) == nil && ed25519.Verify(key, []byte(c.input), c.signature)
 	})
 	if !good {
-		return jcs.Value{}, fmt.Errorf("%w: no key of %q matches the signature", ErrUnverified, clip(principal))
+		return jcs.Value{}, "", fmt.Errorf("%w: no key of %q matches the signature", ErrUnverified, clip(principal))
 	}
-	doc, err := canonicalDocument(c.payload, v.config.Limits)
+	doc, err = canonicalDocument(c.payload, v.config.Limits)
 	if err != nil {
-		return jcs.Value{}, fmt.Errorf("%w: payload: %w", ErrUnverified, err)
+		return jcs.Value{}, "", fmt.Errorf("%w: payload: %w", ErrUnverified, err)
 	}
-	return doc, nil
+	return doc, c.keyID, nil
 }
 
 // A Denial records a refused call: the entry as it would have been signed, and what refused it (SPEC §7). It is a
@@ -203,7 +206,10 @@ func (v *Verifier) VerifyDenial(ctx context.Context, jws string) (Denial, error)
 	if _, failure := v.labelled(&seenEntry{signed: &Signed{entry: &d.Entry}}); failure != nil {
 		return Denial{}, fmt.Errorf("denial: %w: %s", ErrUnverified, failure.Detail)
 	}
-	if _, err := v.openRecord(ctx, jws, typDenial, d.Entry.Principal()); err != nil {
+	if _, _, err := v.openRecord(ctx, jws, typDenial, d.Entry.Principal()); err != nil {
+		return Denial{}, fmt.Errorf("denial: %w", err)
+	}
+	if err := v.certifyRecord(ctx, Signature{d.Entry.Principal(), c.keyID, HashJWS(jws), d.Entry.TimestampMS}); err != nil {
 		return Denial{}, fmt.Errorf("denial: %w", err)
 	}
 	return d, nil

@@ -21,6 +21,7 @@ const (
 	Duplicate     Reason = "duplicate"
 	UnknownKey    Reason = "unknown key"
 	BadSignature  Reason = "bad signature"
+	Uncertified   Reason = "key not certified"
 	TaintMismatch Reason = "taint mismatch"
 	TrustMismatch Reason = "trust mismatch"
 	Unauthorized  Reason = "authority"
@@ -104,6 +105,8 @@ type EntryReport struct {
 	Taints     []string `json:"taints"`
 	Parents    []Hash   `json:"parents"`
 	Skipped    []string `json:"skipped_checks,omitempty"`
+	// Key says what stands behind the entry's key; nil when the key source does not know more than the key.
+	Key *Certificate `json:"certified_by,omitempty"`
 }
 
 // A Report says what a verification found.
@@ -117,6 +120,8 @@ type Report struct {
 	announced int          // entries that were presented
 	verified  bool         // all checks were made and passed
 	seen      []*seenEntry // what was read, when verification failed
+
+	certificates map[Hash]Certificate
 }
 
 // Valid reports whether the whole lineage was verified. A verification that was not completed, for example
@@ -128,7 +133,11 @@ func (r *Report) Entries() []EntryReport {
 	out := []EntryReport{}
 	if r.Valid() {
 		for i, l := range r.Passport.links() {
-			out = append(out, describe(i, Valid, l.signed, l.skipped))
+			e := describe(i, Valid, l.signed, l.skipped)
+			if c, known := r.certificates[l.signed.hash]; known {
+				e.Key = &c
+			}
+			out = append(out, e)
 		}
 		return out
 	}

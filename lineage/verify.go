@@ -91,6 +91,10 @@ func (v *Verifier) Verify(ctx context.Context, u Unverified) (Passport, *Report,
 	if err := run.resume(); err != nil {
 		return Passport{}, report, err
 	}
+	if failure := run.certifyPrefix(); failure != nil {
+		report.Failure, report.seen = failure, run.all()
+		return Passport{}, report, failure
+	}
 	passport, report, err := run.complete(report, u.Tips)
 	if err == nil {
 		v.cache.store(passport)
@@ -130,7 +134,7 @@ func (r *run) complete(report *Report, tips []Hash) (Passport, *Report, error) {
 		report.Failure, report.seen = failure, r.all()
 		return Passport{}, report, failure
 	}
-	report.Passport, report.verified = passport, true
+	report.Passport, report.verified, report.certificates = passport, true, r.certificates
 	return passport, report, nil
 }
 
@@ -199,6 +203,8 @@ type run struct {
 	ids    map[string]bool     // of seen
 	broken *seenEntry          // the entry whose link failed, for the report
 	memo   *memo
+
+	certificates map[Hash]Certificate // what stands behind the keys, when the key source knows
 }
 
 // seenEntry is an entry after the structural checks.
@@ -233,7 +239,11 @@ func (r *run) verify(report *Report) (Passport, *VerifyError, error) {
 		if err := r.ctx.Err(); err != nil {
 			return Passport{}, nil, err
 		}
-		if f := r.v.semantics(s); f != nil {
+		f := r.certify(s.signed)
+		if f == nil {
+			f = r.v.semantics(s)
+		}
+		if f != nil {
 			f.Index, f.EntryID = r.prefix.Len()+i, s.signed.entry.ID
 			return Passport{}, f, nil
 		}

@@ -1,0 +1,2 @@
+// Package aws is being written.
+package aws

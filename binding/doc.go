@@ -1,0 +1,2 @@
+// Package binding is being written.
+package binding

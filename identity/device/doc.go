@@ -1,0 +1,2 @@
+// Package device is being written.
+package device

@@ -1,0 +1,2 @@
+// Package oidc is being written.
+package oidc

@@ -1,0 +1,2 @@
+// Package spiffe is being written.
+package spiffe

@@ -1,0 +1,326 @@
+package lineage
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"maps"
+	"math/big"
+	"slices"
+
+	"github.com/kest-go/kest/internal/jcs"
+)
+
+// maxRootsBytes bounds a roots document and a key set.
+const maxRootsBytes = 4 << 20
+
+// ParseRoots reads a trust bundle, at most 4 MiB:
+//
+//	{"trust_domains": {"example.org": <SPIFFE bundle>},
+//	 "issuers": {"https://issuer.example": {"keys": [<JWK>, …], "principals": ["https://issuer.example#ci-*"]}},
+//	 "kms": [{"key": <JWK>, "principals": ["arn:aws:iam::123456789012:role/payments"]}],
+//	 "self": ["local:*"]}
+//
+// All members are optional. A SPIFFE bundle is what a bundle endpoint serves and "spire-server bundle show -format
+// spiffe" prints (SPIFFE Trust Domain and Bundle §4). Keys of types that sign no bindings are skipped (RFC 7517 §5);
+// weak ones are errors.
+func ParseRoots(text []byte) (*Roots, error) {
+	doc, err := jcs.Parse(text, jcs.Options{MaxBytes: maxRootsBytes, MaxDepth: 16})
+	if err != nil {
+		return nil, fmt.Errorf("roots: %w", err)
+	}
+	return readRoots(doc)
+}
+
+func readRoots(doc jcs.Value) (*Roots, error) {
+	c := RootsConfig{Domains: map[string]DomainRoots{}, Issuers: map[string]IssuerRoots{}}
+	r := reader{}
+	r.want("roots", doc, jcs.Object)
+	for _, m := range doc.Members {
+		switch m.Name {
+		case "trust_domains":
+			r.want(m.Name, m.Value, jcs.Object)
+			for _, d := range m.Value.Members {
+				c.Domains[d.Name] = r.bundle(d.Name, d.Value)
+			}
+		case "issuers":
+			r.want(m.Name, m.Value, jcs.Object)
+			for _, i := range m.Value.Members {
+				c.Issuers[i.Name] = IssuerRoots{Keys: r.jwks(i.Name, i.Value), Principals: r.list(i.Name, i.Value, "principals")}
+			}
+		case "kms":
+			for _, k := range r.elems(m.Name, m.Value, maxRoots) {
+				jwk, _ := k.Get("key")
+				key, _, err := parseRootKey(jwk)
+				if err == nil && key.Public == nil {
+					err = errors.New("it is of a type that signs no bindings")
+				}
+				if err != nil {
+					r.fail("kms", "key %q: %w", clip(key.ID), err)
+				}
+				c.KMS = append(c.KMS, KMSRoot{key, r.list("kms", k, "principals")})
+			}
+		case "self":
+			c.Self = r.strings(m.Name, m.Value, maxRoots)
+		default:
+			r.fail("roots", "member %q is not known", clip(m.Name))
+		}
+	}
+	if r.err != nil {
+		return nil, fmt.Errorf("roots: %w", r.err)
+	}
+	return NewRoots(c)
+}
+
+// maxRoots bounds the keys of one authority, and lists of principals.
+const maxRoots = 1024
+
+func (r *reader) list(where string, object jcs.Value, name string) []string {
+	v, _ := object.Get(name)
+	return r.strings(where+": "+name, v, maxRoots)
+}
+
+// jwks reads the keys of an issuer; certificates that come with them mean nothing.
+func (r *reader) jwks(where string, v jcs.Value) []RootKey {
+	var keys []RootKey
+	list, _ := v.Get("keys")
+	for _, jwk := range r.elems(clip(where)+": keys", list, maxRoots) {
+		key, use, err := parseRootKey(jwk)
+		switch {
+		case err != nil:
+			r.fail(clip(where), "key %q: %w", clip(key.ID), err)
+		case key.Public != nil && (use == "" || use == "sig"):
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// bundle reads a SPIFFE bundle: a JWKS in which "use" says what a key is for (SPIFFE Trust Domain and Bundle §4.2).
+func (r *reader) bundle(name string, v jcs.Value) DomainRoots {
+	var d DomainRoots
+	list, _ := v.Get("keys")
+	for _, jwk := range r.elems(clip(name)+": keys", list, maxRoots) {
+		use, _ := jwk.Get("use")
+		switch use.Text {
+		case "x509-svid":
+			x5c, _ := jwk.Get("x5c")
+			der := r.strings(clip(name)+": x5c", x5c, 1) // §4.2.2: exactly one
+			if len(der) != 1 {
+				r.fail(clip(name), "an x509-svid key has %d certificates; want 1", len(der))
+				continue
+			}
+			raw, err := base64.StdEncoding.Strict().DecodeString(der[0])
+			if err != nil {
+				r.fail(clip(name), "x5c is not base64")
+				continue
+			}
+			c, err := x509.ParseCertificate(raw)
+			if err != nil {
+				r.fail(clip(name), "x5c: %w", err)
+				continue
+			}
+			d.X509 = append(d.X509, c)
+		case "jwt-svid":
+			key, _, err := parseRootKey(jwk)
+			if err != nil {
+				r.fail(clip(name), "key %q: %w", clip(key.ID), err)
+			} else if key.Public != nil {
+				d.JWT = append(d.JWT, key)
+			}
+		}
+	}
+	return d
+}
+
+// ParseJWKS reads the signing keys of an issuer's key set (RFC 7517 §5), at most 4 MiB. Keys for other uses and of
+// other types are skipped.
+func ParseJWKS(text []byte) ([]RootKey, error) {
+	doc, err := jcs.Parse(text, jcs.Options{MaxBytes: maxRootsBytes, MaxDepth: 16})
+	if err != nil {
+		return nil, fmt.Errorf("key set: %w", err)
+	}
+	r := reader{}
+	keys := r.jwks("key set", doc)
+	if r.err != nil {
+		return nil, r.err
+	}
+	return keys, nil
+}
+
+// parseRootKey reads a JWK of type RSA, EC or OKP (RFC 7518 §6, RFC 8037 §2). Public is nil for other types.
+func parseRootKey(jwk jcs.Value) (key RootKey, use string, err error) {
+	r := reader{}
+	if !r.want("key", jwk, jcs.Object) {
+		return key, "", r.err
+	}
+	key.ID, key.Algorithm, use = r.maybe(jwk, "kid"), r.maybe(jwk, "alg"), r.maybe(jwk, "use")
+	kty, crv := r.maybe(jwk, "kty"), r.maybe(jwk, "crv")
+	if _, private := jwk.Get("d"); private {
+		return key, use, errors.New("holds a private key; give the public half only")
+	}
+	if _, known := algorithms[key.Algorithm]; key.Algorithm != "" && !known {
+		return key, use, nil // RSA-OAEP and the like: for another use
+	}
+	number := func(name string) []byte {
+		b, err := decodeSegment(nil, name, r.maybe(jwk, name))
+		if err != nil && r.err == nil {
+			r.err = err
+		}
+		return b
+	}
+	switch kty {
+	case "RSA":
+		n, e := new(big.Int).SetBytes(number("n")), 0
+		if e, err = rsaExponent(number("e")); err == nil {
+			key.Public = &rsa.PublicKey{N: n, E: e}
+		}
+	case "EC":
+		key.Public, err = ecKey(crv, number("x"), number("y"))
+	case "OKP":
+		if crv == "Ed25519" {
+			key.Public = ed25519.PublicKey(number("x"))
+		}
+	}
+	if r.err != nil {
+		err = r.err
+	}
+	if err == nil && key.Public != nil {
+		err = key.check()
+	}
+	if err != nil {
+		key.Public = nil
+	}
+	return key, use, err
+}
+
+// ecKey checks that the point is on the curve (RFC 7518 §6.2.1). Public is nil for other curves.
+func ecKey(crv string, x, y []byte) (crypto.PublicKey, error) {
+	curve, ok := map[string]elliptic.Curve{"P-256": elliptic.P256(), "P-384": elliptic.P384(), "P-521": elliptic.P521()}[crv]
+	if !ok {
+		return nil, nil
+	}
+	if size := (curve.Params().BitSize + 7) / 8; len(x) != size || len(y) != size {
+		return nil, fmt.Errorf("coordinates of %d and %d bytes; %s has %d", len(x), len(y), crv, size)
+	}
+	key, err := ecdsa.ParseUncompressedPublicKey(curve, slices.Concat([]byte{4}, x, y))
+	if err != nil {
+		return nil, errors.New("the point is not on the curve")
+	}
+	return key, nil
+}
+
+// AppendJSON writes the roots in the form that [ParseRoots] reads.
+func (r *Roots) AppendJSON(dst []byte) ([]byte, error) {
+	w := writer{buf: append(dst, `{"issuers":{`...)}
+	for n, name := range slices.SortedFunc(maps.Keys(r.config.Issuers), jcs.Compare) {
+		w.comma(n)
+		w.string(name)
+		w.raw(":{")
+		w.keys(r.config.Issuers[name].Keys)
+		w.raw(`,"principals":`)
+		w.strings(r.config.Issuers[name].Principals)
+		w.raw("}")
+	}
+	w.raw(`},"kms":[`)
+	for n, k := range r.config.KMS {
+		w.comma(n)
+		w.raw(`{"key":`)
+		w.jwk(k.Key, "sig")
+		w.raw(`,"principals":`)
+		w.strings(k.Principals)
+		w.raw("}")
+	}
+	w.raw(`],"self":`)
+	w.strings(r.config.Self)
+	w.raw(`,"trust_domains":{`)
+	for n, name := range slices.SortedFunc(maps.Keys(r.config.Domains), jcs.Compare) {
+		w.comma(n)
+		w.string(name)
+		w.raw(`:{"keys":[`)
+		d := r.config.Domains[name]
+		for i, c := range d.X509 {
+			w.comma(i)
+			w.certificate(c)
+		}
+		for i, k := range d.JWT {
+			w.comma(len(d.X509) + i)
+			w.jwk(k, "jwt-svid")
+		}
+		w.raw("]}")
+	}
+	w.raw("}}")
+	return w.buf, w.err
+}
+
+func (w *writer) comma(n int) {
+	if n > 0 {
+		w.raw(",")
+	}
+}
+
+func (w *writer) keys(keys []RootKey) {
+	w.raw(`"keys":[`)
+	for n, k := range keys {
+		w.comma(n)
+		w.jwk(k, "sig")
+	}
+	w.raw("]")
+}
+
+// certificate writes the one member of a JWK that is read again, and its type (RFC 7517 §4.1).
+func (w *writer) certificate(c *x509.Certificate) {
+	kty := map[string]string{"EC": "EC", "RSA": "RSA", "Ed25519": "OKP"}[algorithms[algorithmOf(c.PublicKey)].family]
+	if kty == "" {
+		kty = "EC" // an authority on another curve: only the certificate counts
+	}
+	w.member(`{"kty":`, kty)
+	w.raw(`,"use":"x509-svid","x5c":`)
+	w.strings([]string{base64.StdEncoding.EncodeToString(c.Raw)})
+	w.raw("}")
+}
+
+func (w *writer) jwk(k RootKey, use string) {
+	sep := "{"
+	member := func(name, value string) {
+		if value != "" {
+			w.member(sep+`"`+name+`":`, value)
+			sep = ","
+		}
+	}
+	member("alg", k.Algorithm)
+	switch key := k.Public.(type) {
+	case *ecdsa.PublicKey:
+		point, err := key.Bytes()
+		if err != nil && w.err == nil {
+			w.err = err
+			return
+		}
+		half := (len(point) - 1) / 2
+		member("crv", key.Curve.Params().Name)
+		member("kid", k.ID)
+		member("kty", "EC")
+		member("use", use)
+		member("x", strict.EncodeToString(point[1:1+half]))
+		member("y", strict.EncodeToString(point[1+half:]))
+	case *rsa.PublicKey:
+		member("e", strict.EncodeToString(big.NewInt(int64(key.E)).Bytes()))
+		member("kid", k.ID)
+		member("kty", "RSA")
+		member("n", strict.EncodeToString(key.N.Bytes()))
+		member("use", use)
+	case ed25519.PublicKey:
+		member("crv", "Ed25519")
+		member("kid", k.ID)
+		member("kty", "OKP")
+		member("use", use)
+		member("x", strict.EncodeToString(key))
+	}
+	w.raw("}")
+}
