@@ -6,9 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
-	mathrand "math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -39,8 +37,8 @@ var (
 	ErrRevoked  = errors.New("identity credential was taken away")
 )
 
-// MaxSession is the longest time for which one session key is used, whatever its platform credential allows. It is
-// below what a store keeps, so a published binding is there as long as its key.
+// MaxSession is the longest time for which a [Keyring] uses one session key, whatever its platform credential allows.
+// It is below what a store keeps, so a published binding is there as long as its key.
 const MaxSession = 12 * time.Hour
 
 // NewSessionKey makes an ephemeral Ed25519 key for a principal (F-ID-04). The private half lives in the signer, in
@@ -67,12 +65,24 @@ type Credential struct {
 }
 
 // end is when signing stops: sharp, without leeway.
-func (c *Credential) end() time.Time {
-	end := c.Binding.NotAfter()
-	if !c.NotAfter.IsZero() && c.NotAfter.Before(end) {
-		return c.NotAfter
+func (c *Credential) end(now time.Time) time.Time {
+	end := now.Round(0).Add(MaxSession) // by the wall clock, as the other two: a machine that sleeps does not stop it
+	for _, t := range []time.Time{c.Binding.NotAfter(), c.NotAfter} {
+		if !t.IsZero() && t.Before(end) {
+			end = t
+		}
 	}
 	return end
+}
+
+func (c *Credential) check() error {
+	switch {
+	case c.Signer == nil || c.Binding == nil:
+		return errors.New("credential without signer or binding")
+	case c.Binding.KeyID() != c.Signer.KeyID() || c.Binding.Principal() != c.Signer.Principal():
+		return errors.New("the binding is not about the key and principal of the signer")
+	}
+	return nil
 }
 
 // A Keyring holds the credentials of a provider that rotates: new entries are signed with the latest, and the bindings
@@ -85,15 +95,23 @@ type Keyring struct {
 	past  []*ringSigner // and the current one, oldest first
 	why   error         // the last failure to get a credential
 	ready chan struct{} // closed when there is a credential; made on demand
+	grant *grant        // of credentials that are asked for now; made on demand
 }
+
+// maxPast bounds the bindings that are kept, whatever their number of days and the pace of rotation.
+const maxPast = 256
+
+// A grant is the platform's consent to all credentials from one revocation to the next. A credential belongs to the
+// grant under which it was asked for, so one that was under way during a revocation is taken away with the others.
+type grant struct{ revoked atomic.Pointer[error] }
 
 var _ Binder = (*Keyring)(nil)
 
 // ringSigner signs with one credential until it ends or is taken away, also in the hands of those who got it before.
 type ringSigner struct {
 	Credential
-	until   time.Time
-	revoked atomic.Pointer[error]
+	until time.Time
+	grant *grant
 }
 
 func (s *ringSigner) Principal() string         { return s.Signer.Principal() }
@@ -110,7 +128,7 @@ func (s *ringSigner) Sign(ctx context.Context, message []byte) ([]byte, error) {
 }
 
 func (s *ringSigner) usable() error {
-	if err := s.revoked.Load(); err != nil {
+	if err := s.grant.revoked.Load(); err != nil {
 		return *err
 	}
 	if !time.Now().Before(s.until) {
@@ -160,26 +178,52 @@ func (k *Keyring) Binding(keyID string) *lineage.KeyBinding {
 }
 
 // Use makes c the credential that new entries are signed with. It refuses one whose binding is about another key or
-// principal, one that has ended, and one of another principal than before.
+// principal, one that has ended, and one of another principal than before. The caller's map of labels is copied. A
+// credential that took time to get is better given to [Keyring.Renew], which notices a revocation in between.
 func (k *Keyring) Use(c Credential) error {
-	switch {
-	case c.Signer == nil || c.Binding == nil:
-		return errors.New("credential without signer or binding")
-	case c.Binding.KeyID() != c.Signer.KeyID() || c.Binding.Principal() != c.Signer.Principal():
-		return errors.New("the binding is not about the key and principal of the signer")
-	}
-	c.Labels = maps.Clone(c.Labels)
-	s := &ringSigner{Credential: c, until: c.end()}
-	if err := s.usable(); err != nil {
+	s, err := k.candidate(c, k.asking())
+	if err != nil {
 		return err
 	}
+	return k.adopt(s)
+}
+
+// asking returns the grant for credentials that are asked for from now on.
+func (k *Keyring) asking() *grant {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.grant == nil {
+		k.grant = &grant{}
+	}
+	return k.grant
+}
+
+// candidate checks a credential for [Keyring.adopt], which repeats what may have changed since.
+func (k *Keyring) candidate(c Credential, g *grant) (*ringSigner, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	c.Labels = maps.Clone(c.Labels)
+	s := &ringSigner{Credential: c, until: c.end(time.Now()), grant: g}
+	return s, k.acceptable(s)
+}
+
+func (k *Keyring) acceptable(s *ringSigner) error {
 	if old := k.current.Load(); old != nil && old.Principal() != s.Principal() {
 		return fmt.Errorf("the platform now calls this workload %q; it started as %q, and must start again to change that", s.Principal(), old.Principal())
 	}
+	return s.usable()
+}
+
+func (k *Keyring) adopt(s *ringSigner) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err := k.acceptable(s); err != nil { // Revoke needs the lock, so it is over, or comes after this
+		return err
+	}
 	now := time.Now()
 	k.past = slices.DeleteFunc(k.past, func(s *ringSigner) bool { return s.Credential.Binding.NotAfter().Before(now) })
+	k.past = slices.Delete(k.past, 0, max(0, len(k.past)-maxPast+1))
 	k.past, k.why = append(k.past, s), nil
 	k.current.Store(s)
 	if k.ready != nil {
@@ -190,15 +234,22 @@ func (k *Keyring) Use(c Credential) error {
 }
 
 // Revoke takes every credential away, also from those who hold a signer, because the platform no longer knows the
-// workload. cause is told to whoever wants to sign. A later [Keyring.Use] ends it.
+// workload. cause, which may be nil, is told to whoever wants to sign. A later [Keyring.Use] ends it, and so does a
+// [Keyring.Renew] that begins later; one that is under way is refused with an error matching [ErrRevoked].
 func (k *Keyring) Revoke(cause error) {
-	err := fmt.Errorf("%w: %w", ErrRevoked, cause)
+	err := cause
+	switch {
+	case cause == nil:
+		err = ErrRevoked
+	case !errors.Is(cause, ErrRevoked):
+		err = fmt.Errorf("%w: %w", ErrRevoked, cause)
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for _, s := range k.past {
-		s.revoked.Store(&err)
+	if k.grant != nil {
+		k.grant.revoked.Store(&err)
 	}
-	k.why = err
+	k.grant, k.why = &grant{}, err
 }
 
 // fail notes why there is no new credential; the one in use stays until its end.
@@ -226,94 +277,4 @@ func (k *Keyring) Wait(ctx context.Context) error {
 	case <-ctx.Done():
 		return k.because(fmt.Errorf("%w: %w", ErrNotReady, ctx.Err()))
 	}
-}
-
-// A Renewal says how a [Keyring] gets its credentials.
-type Renewal struct {
-	// Issue makes a credential with a new session key. An error that matches [ErrRevoked] takes the present one away,
-	// any other leaves it until its end.
-	Issue func(ctx context.Context) (Credential, error)
-	// Publish gets the binding of a new key before anything is signed with it, so that verifiers find it. When it
-	// fails, the key is not used. nil: nothing is published.
-	Publish func(ctx context.Context, b *lineage.KeyBinding) error
-	// Wake asks for a new credential ahead of time, as when the platform's own has changed. nil: never.
-	Wake <-chan struct{}
-	// Timeout bounds one attempt; 0 means 30 s.
-	Timeout time.Duration
-	// Logger gets one line for every failure; nil means slog.Default.
-	Logger *slog.Logger
-}
-
-// Pauses of a [Renewal]: at least so long between two attempts, and at most so long after failures.
-const (
-	minPause = time.Second
-	maxPause = 30 * time.Second
-)
-
-// Renew gets one credential. It is what [Keyring.Keep] repeats.
-func (k *Keyring) Renew(ctx context.Context, r Renewal) error {
-	timeout := r.Timeout
-	if timeout == 0 {
-		timeout = 30 * time.Second
-	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	c, err := r.Issue(ctx)
-	if err == nil && r.Publish != nil {
-		if err = r.Publish(ctx, c.Binding); err != nil {
-			err = fmt.Errorf("publish the binding of the new key: %w", err)
-		}
-	}
-	if err == nil {
-		err = k.Use(c)
-	}
-	switch {
-	case err == nil:
-	case errors.Is(err, ErrRevoked):
-		k.Revoke(err)
-	default:
-		k.fail(err)
-	}
-	return err
-}
-
-// Keep renews the credential until ctx ends: at half of the time that is left, when woken, and after failures with
-// growing pauses. One goroutine calls it; it returns when ctx ends.
-func (k *Keyring) Keep(ctx context.Context, r Renewal) {
-	logger := r.Logger
-	if logger == nil {
-		logger = slog.Default()
-	}
-	pause := k.halfLife()
-	for failures := 0; ; {
-		timer := time.NewTimer(pause)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return
-		case <-r.Wake:
-			timer.Stop()
-		case <-timer.C:
-		}
-		if err := k.Renew(ctx, r); err != nil {
-			if ctx.Err() != nil {
-				return
-			}
-			logger.WarnContext(ctx, "kest: identity was not renewed", "reason", err, "attempts", failures+1)
-			pause = min(minPause<<min(failures, 5), maxPause)
-			failures++
-			pause += mathrand.N(pause / 2) //nolint:gosec // so that replicas do not come all at once
-			continue
-		}
-		failures, pause = 0, k.halfLife()
-	}
-}
-
-// halfLife is half of what is left of the credential in use.
-func (k *Keyring) halfLife() time.Duration {
-	s := k.current.Load()
-	if s == nil {
-		return 0
-	}
-	return max(time.Until(s.until)/2, minPause)
 }

@@ -1,14 +1,9 @@
 package lineage
 
 import (
-	"context"
-	"crypto"
 	"crypto/ed25519"
-	"crypto/x509"
-	"encoding/base64"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -76,9 +71,10 @@ const (
 // whose only audience is "kest-key:" and the thumbprint: it is a bearer token, so it proves that the workload asked, no
 // more.
 //
-// A KeyBinding is immutable and safe for concurrent use.
+// A KeyBinding is immutable and safe for concurrent use. [ParseBinding], [Certify] and their like make them; the zero
+// value is not one, and proves nothing.
 type KeyBinding struct {
-	text      string
+	text      func() string // a closure, where no formatting verb finds the token that it may hold
 	form      BindingForm
 	principal string
 	key       ed25519.PublicKey
@@ -86,120 +82,9 @@ type KeyBinding struct {
 	proof     proof
 }
 
-// A Statement is what a platform's key says about a session key.
-type Statement struct {
-	Principal           string
-	Key                 ed25519.PublicKey
-	NotBefore, NotAfter time.Time // whole seconds; at most [MaxStatement] apart
-}
-
-// A StatementKey is the platform's key that signs a statement.
-type StatementKey struct {
-	Public crypto.PublicKey // RSA of at least 2048 bits, ECDSA on P-256, P-384 or P-521, or Ed25519
-	// Algorithm is the JWS "alg"; "" means the one that belongs to Public, which is RS256 for RSA.
-	Algorithm string
-	Chain     []*x509.Certificate // of an X.509-SVID, the leaf first
-	ID        string              // of a KMS key, as in [KMSRoot]
-	// Sign returns the signature over input, which it must hash itself: ASN.1 for ECDSA, as crypto.Signer and KMS do.
-	Sign func(ctx context.Context, input []byte) ([]byte, error)
-}
-
-// Certify has a platform's key sign a statement. The signature is verified before it is used. The form of the binding
-// is [FormX509] when the key has a chain and else [FormKMS].
-func Certify(ctx context.Context, s Statement, by StatementKey) (*KeyBinding, error) {
-	form := FormKMS
-	if len(by.Chain) > 0 {
-		form = FormX509
-	}
-	return certify(ctx, s, by, form)
-}
-
-// CertifySelf makes the binding that a workload without a platform has: its session key speaks for itself. Verifiers
-// believe it only for principals that [RootsConfig.Self] names.
-func CertifySelf(ctx context.Context, s Statement, signer Signer) (*KeyBinding, error) {
-	if signer.KeyID() != Thumbprint(s.Key) || signer.Principal() != s.Principal {
-		return nil, errors.New("binding: the signer is not the one that the statement is about")
-	}
-	return certify(ctx, s, StatementKey{Public: s.Key, ID: signer.KeyID(), Sign: signer.Sign}, FormSelf)
-}
-
-// CertifyToken makes a binding of a platform's token. The form is [FormJWT] or [FormOIDC]; principal is the SPIFFE ID,
-// or what [OIDCPrincipal] returns.
-func CertifyToken(form BindingForm, principal string, key ed25519.PublicKey, token string) (*KeyBinding, error) {
-	return assemble(form, principal, key, token)
-}
-
 // OIDCPrincipal is the principal of a workload that an OpenID provider knows: the issuer, which has no fragment
 // (OpenID Connect Discovery §4.1), "#", and the subject.
 func OIDCPrincipal(issuer, subject string) string { return issuer + "#" + subject }
-
-func certify(ctx context.Context, s Statement, by StatementKey, form BindingForm) (*KeyBinding, error) {
-	alg := by.Algorithm
-	if alg == "" {
-		alg = algorithmOf(by.Public)
-	}
-	key := RootKey{ID: by.ID, Algorithm: alg, Public: by.Public}
-	if err := key.check(); err != nil {
-		return nil, fmt.Errorf("binding: %w", err)
-	}
-	input, err := s.input(alg, by)
-	if err != nil {
-		return nil, fmt.Errorf("binding: %w", err)
-	}
-	signature, err := by.Sign(ctx, []byte(input))
-	if err != nil {
-		return nil, fmt.Errorf("binding: sign statement: %w", err)
-	}
-	if signature, err = joseSignature(alg, by.Public, signature); err != nil {
-		return nil, fmt.Errorf("binding: %w", err)
-	}
-	if !verifyJOSE(alg, by.Public, []byte(input), signature) { // a key service that lies, or signed with another key
-		return nil, errors.New("binding: the signature of the statement does not verify with the key that should have made it")
-	}
-	return assemble(form, s.Principal, s.Key, input+"."+strict.EncodeToString(signature))
-}
-
-// input is the header and the payload of a statement, as they are signed.
-func (s Statement) input(alg string, by StatementKey) (string, error) {
-	w := writer{}
-	w.member(`{"alg":`, alg)
-	if len(by.Chain) > 0 {
-		var chain []string
-		for _, c := range by.Chain {
-			chain = append(chain, base64.StdEncoding.EncodeToString(c.Raw)) // RFC 7515 §4.1.6: not base64url
-		}
-		w.member(`,"typ":`, typStatement)
-		w.raw(`,"x5c":`)
-		w.strings(chain)
-	} else {
-		w.member(`,"kid":`, by.ID)
-		w.member(`,"typ":`, typStatement)
-	}
-	w.raw("}")
-	header := strict.EncodeToString(w.buf)
-	w.buf = w.buf[:0]
-	w.member(`{"cnf":{"jkt":`, Thumbprint(s.Key))
-	w.integer(`},"exp":`, s.NotAfter.Unix())
-	w.integer(`,"nbf":`, s.NotBefore.Unix())
-	w.member(`,"sub":`, s.Principal)
-	w.raw("}")
-	return header + "." + strict.EncodeToString(w.buf), w.err
-}
-
-// assemble writes the document and reads it back, so that nothing is published that would not be read.
-func assemble(form BindingForm, principal string, key ed25519.PublicKey, proof string) (*KeyBinding, error) {
-	w := writer{}
-	w.member(`{"form":`, string(form))
-	w.member(`,"key":`, strict.EncodeToString(key))
-	w.member(`,"principal":`, principal)
-	w.member(`,"proof":`, proof)
-	w.member(`,"schema":`, bindingSchema)
-	w.raw("}")
-	if w.err != nil {
-		return nil, fmt.Errorf("binding: %w", w.err)
-	}
-	return ParseBinding(string(w.buf))
-}
 
 // ParseBinding reads a binding strictly and bounds it, before any signature is looked at: canonical JSON of at most
 // 48 KiB, at most 8 certificates, and a proof that names the same principal and key as the document. Errors match
@@ -207,7 +92,7 @@ func assemble(form BindingForm, principal string, key ed25519.PublicKey, proof s
 func ParseBinding(text string) (*KeyBinding, error) {
 	b, err := parseBinding(text)
 	if err != nil {
-		return nil, &BindingError{Reason: BindingMalformed, Detail: err.Error()}
+		return nil, &BindingError{Reason: BindingMalformed, Detail: clean(err.Error())}
 	}
 	return b, nil
 }
@@ -227,7 +112,10 @@ func parseBinding(text string) (*KeyBinding, error) {
 	if schema := r.maybe(doc, "schema"); r.err == nil && schema != bindingSchema {
 		return nil, fmt.Errorf("schema %q; want %q", clip(schema), bindingSchema)
 	}
-	b := &KeyBinding{text: strings.Clone(text), form: BindingForm(r.maybe(doc, "form")), principal: r.maybe(doc, "principal")}
+	// What is kept is cloned: parts of text, or of what was read from it, would keep all of it alive.
+	kept := strings.Clone(text)
+	b := &KeyBinding{text: func() string { return kept }, form: BindingForm(strings.Clone(r.maybe(doc, "form"))),
+		principal: strings.Clone(r.maybe(doc, "principal"))}
 	key, jws := r.maybe(doc, "key"), r.maybe(doc, "proof")
 	switch {
 	case r.err != nil:
@@ -281,7 +169,7 @@ func (b *KeyBinding) consistent() error {
 }
 
 // Text is the document, as [ParseBinding] reads it.
-func (b *KeyBinding) Text() string { return b.text }
+func (b *KeyBinding) Text() string { return b.text() }
 
 // Form is what the binding claims to be certified by.
 func (b *KeyBinding) Form() BindingForm { return b.form }
@@ -309,201 +197,3 @@ func (b *KeyBinding) String() string {
 
 // GoString is String, so that %#v shows no token either.
 func (b *KeyBinding) GoString() string { return b.String() }
-
-// ErrBinding is matched by every error that means that a binding proves nothing.
-var ErrBinding = errors.New("key binding is not valid")
-
-// A BindingReason classifies why. Its text is stable.
-type BindingReason string
-
-// The reasons.
-const (
-	BindingMalformed BindingReason = "malformed"
-	BindingUntrusted BindingReason = "untrusted" // no root stands behind it
-	BindingSignature BindingReason = "bad signature"
-	BindingTime      BindingReason = "not valid at that time"
-)
-
-// A BindingError says why a binding proves nothing. It matches [ErrBinding].
-type BindingError struct {
-	Reason BindingReason
-	Detail string
-}
-
-func (e *BindingError) Error() string { return fmt.Sprintf("key binding: %s: %s", e.Reason, e.Detail) }
-
-// Unwrap makes the error match [ErrBinding].
-func (e *BindingError) Unwrap() error { return ErrBinding }
-
-func untrusted(format string, args ...any) error {
-	return &BindingError{Reason: BindingUntrusted, Detail: fmt.Sprintf(format, args...)}
-}
-
-// A BoundKey is a session key whose binding was verified.
-type BoundKey struct {
-	Principal string
-	Key       ed25519.PublicKey
-	KeyID     string
-	Form      BindingForm
-	Issuer    string // trust domain, issuer or KMS key behind it; "" for [FormSelf]
-	// NotBefore and NotAfter are the time for which proof, certificates and roots all hold.
-	NotBefore, NotAfter time.Time
-}
-
-// Verify checks the binding against roots as they were, or are, at a time, with that much tolerance for clocks that
-// differ. The answer holds for every time between NotBefore and NotAfter of the result. Errors are *[BindingError].
-func (b *KeyBinding) Verify(at time.Time, leeway time.Duration, roots *Roots) (*BoundKey, error) {
-	k := &BoundKey{Principal: b.principal, Key: slices.Clone(b.key), KeyID: b.keyID, Form: b.form,
-		NotBefore: b.proof.notBefore, NotAfter: b.proof.notAfter}
-	if len(b.proof.chain) > 0 {
-		k.within(b.proof.chain[0])
-	}
-	at, err := k.clamp(at, leeway)
-	if err != nil {
-		return nil, err
-	}
-	switch b.form {
-	case FormX509:
-		err = b.verifyX509(at, roots, k)
-	case FormJWT:
-		err = b.verifyJWT(roots, k)
-	case FormOIDC:
-		err = b.verifyOIDC(roots, k)
-	case FormKMS:
-		err = b.verifyKMS(roots, k)
-	case FormSelf:
-		err = b.verifySelf(roots)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return k, nil
-}
-
-// within narrows the time to that of a certificate.
-func (k *BoundKey) within(c *x509.Certificate) {
-	if c.NotBefore.After(k.NotBefore) {
-		k.NotBefore = c.NotBefore
-	}
-	if c.NotAfter.Before(k.NotAfter) {
-		k.NotAfter = c.NotAfter
-	}
-}
-
-// clamp moves a time that is outside by no more than leeway to the nearest time at which the binding holds.
-func (k *BoundKey) clamp(at time.Time, leeway time.Duration) (time.Time, error) {
-	switch {
-	case k.NotAfter.Before(k.NotBefore):
-		return at, &BindingError{BindingTime, "statement and certificate hold at no common time"}
-	case at.Before(k.NotBefore):
-		if gap := k.NotBefore.Sub(at); gap > leeway {
-			return at, &BindingError{BindingTime, fmt.Sprintf("it begins %s later, at %s; compare the clocks", gap.Round(time.Second), k.NotBefore.UTC().Format(time.RFC3339))}
-		}
-		return k.NotBefore, nil
-	case at.After(k.NotAfter):
-		if gap := at.Sub(k.NotAfter); gap > leeway {
-			return at, &BindingError{BindingTime, fmt.Sprintf("it ended %s before, at %s", gap.Round(time.Second), k.NotAfter.UTC().Format(time.RFC3339))}
-		}
-		return k.NotAfter, nil
-	}
-	return at, nil
-}
-
-// Covers reports whether the key may be used at a time, with that much tolerance.
-func (k *BoundKey) Covers(at time.Time, leeway time.Duration) bool {
-	_, err := k.clamp(at, leeway)
-	return err == nil
-}
-
-func (b *KeyBinding) verifyX509(at time.Time, roots *Roots, k *BoundKey) error {
-	leaf := b.proof.chain[0]
-	domain, err := checkSVID(leaf, b.principal)
-	if err != nil {
-		return err
-	}
-	trusted := roots.domain(domain)
-	if trusted == nil || trusted.pool == nil {
-		return untrusted("no X.509 root of trust domain %q is known", clip(domain))
-	}
-	others := x509.NewCertPool()
-	for _, c := range b.proof.chain[1:] {
-		others.AddCert(c)
-	}
-	chains, err := leaf.Verify(x509.VerifyOptions{
-		Roots: trusted.pool, Intermediates: others, CurrentTime: at, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
-	})
-	if err != nil {
-		return untrusted("the certificate does not lead to a root of trust domain %q: %v", clip(domain), err)
-	}
-	for _, c := range chains[0] {
-		k.within(c)
-	}
-	k.Issuer = domain
-	return b.proof.verify(RootKey{Public: leaf.PublicKey})
-}
-
-// checkSVID holds a leaf to the X.509-SVID profile: one URI name, which is a SPIFFE ID with a path (§2, §5.2), no CA
-// (§4.1), and a key usage for signatures (§4.3).
-func checkSVID(leaf *x509.Certificate, principal string) (domain string, err error) {
-	switch {
-	case len(leaf.URIs) != 1:
-		return "", untrusted("the certificate has %d URI names; an X.509-SVID has one", len(leaf.URIs))
-	case leaf.URIs[0].String() != principal:
-		return "", untrusted("the certificate is for %q", clip(leaf.URIs[0].String()))
-	case leaf.IsCA || leaf.KeyUsage&(x509.KeyUsageCertSign|x509.KeyUsageCRLSign) != 0:
-		return "", untrusted("the certificate is that of an authority, not of a workload")
-	case leaf.KeyUsage&x509.KeyUsageDigitalSignature == 0:
-		return "", untrusted("the certificate's key is not for signatures")
-	}
-	domain, ok := SPIFFEDomain(principal)
-	if !ok {
-		return "", untrusted("%q is not the SPIFFE ID of a workload", clip(principal))
-	}
-	return domain, nil
-}
-
-func (b *KeyBinding) verifyJWT(roots *Roots, k *BoundKey) error {
-	domain, ok := SPIFFEDomain(b.principal)
-	if !ok {
-		return untrusted("%q is not the SPIFFE ID of a workload", clip(b.principal))
-	}
-	trusted := roots.domain(domain)
-	if trusted == nil || len(trusted.config.JWT) == 0 {
-		return untrusted("no JWT authority of trust domain %q is known", clip(domain))
-	}
-	k.Issuer = domain
-	return b.proof.verifyAny(trusted.config.JWT, "trust domain "+domain)
-}
-
-func (b *KeyBinding) verifyOIDC(roots *Roots, k *BoundKey) error {
-	trusted, known := roots.issuer(b.proof.issuer)
-	if !known {
-		return untrusted("issuer %q is not known", clip(b.proof.issuer))
-	}
-	if !matchesAny(trusted.Principals, b.principal) {
-		return untrusted("issuer %q is not trusted for principal %q", clip(b.proof.issuer), clip(b.principal))
-	}
-	k.Issuer = b.proof.issuer
-	return b.proof.verifyAny(trusted.Keys, "issuer "+b.proof.issuer)
-}
-
-func (b *KeyBinding) verifyKMS(roots *Roots, k *BoundKey) error {
-	for _, root := range roots.kms() {
-		if root.Key.ID != b.proof.keyID || !matchesAny(root.Principals, b.principal) {
-			continue
-		}
-		k.Issuer = root.Key.ID
-		return b.proof.verify(root.Key)
-	}
-	return untrusted("no KMS key %q is trusted for principal %q", clip(b.proof.keyID), clip(b.principal))
-}
-
-func (b *KeyBinding) verifySelf(roots *Roots) error {
-	if !matchesAny(roots.self(), b.principal) {
-		return untrusted("nobody vouches for the key of %q, and the principal is not among those that may speak for themselves", clip(b.principal))
-	}
-	if b.proof.keyID != b.keyID {
-		return untrusted("the statement is signed by another key")
-	}
-	return b.proof.verify(RootKey{ID: b.keyID, Public: b.key})
-}

@@ -61,18 +61,19 @@ func (s *Signed) signature() Signature {
 	return Signature{Principal: s.entry.Principal(), KeyID: s.keyID, Document: s.hash, SignedMS: s.entry.TimestampMS}
 }
 
-// certifyPrefix asks about entries that were verified before: what is known about time may have changed since.
-func (r *run) certifyPrefix() *VerifyError {
+// certifyPrefix asks about entries that were verified before: what is known about time may have changed since. As
+// everywhere, the end of the context is no failure of the lineage.
+func (r *run) certifyPrefix() (*VerifyError, error) {
 	if _, ok := r.v.config.Keys.(Certifier); !ok {
-		return nil
+		return nil, nil
 	}
 	for i, l := range r.prefix.links() {
 		if f := r.certify(l.signed); f != nil {
 			f.Index = i
-			return f
+			return f, r.ctx.Err()
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 // certifyRecord asks about a receipt or denial whose signature holds.

@@ -1,19 +1,10 @@
 package lineage
 
 import (
-	"crypto"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/elliptic"
-	"crypto/rsa"
-	_ "crypto/sha256" // for crypto.Hash.New
-	_ "crypto/sha512"
 	"crypto/x509"
-	"encoding/asn1"
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"math/big"
 	"slices"
 	"strings"
 	"time"
@@ -28,9 +19,8 @@ type proof struct {
 	algorithm  string
 	keyID      string
 	chain      []*x509.Certificate
-	input      string
-	signature  []byte
-	issuer     string // tokens
+	signed     func() (input string, signature []byte) // a closure, as in [KeyBinding]
+	issuer     string                                  // tokens
 	subject    string
 	audience   []string // tokens
 	thumbprint string   // statements
@@ -49,7 +39,7 @@ func parseProof(jws string, form BindingForm) (proof, error) {
 	if !ok1 || !ok2 || strings.Contains(signature, ".") {
 		return p, errors.New("not a compact JWS of three parts")
 	}
-	p.input = strings.Clone(jws[:len(header)+1+len(payload)])
+	input := strings.Clone(jws[:len(header)+1+len(payload)]) // jws is part of the document
 	raw, err := decodeSegment(nil, "header", header)
 	if err != nil {
 		return p, err
@@ -63,7 +53,8 @@ func parseProof(jws string, form BindingForm) (proof, error) {
 	if err := p.claims(raw); err != nil {
 		return p, fmt.Errorf("payload: %w", err)
 	}
-	p.signature, err = decodeSegment(nil, "signature", signature)
+	last, err := decodeSegment(nil, "signature", signature)
+	p.signed = func() (string, []byte) { return input, last }
 	return p, err
 }
 
@@ -74,8 +65,8 @@ func (p *proof) header(raw []byte) error {
 	}
 	r := reader{}
 	r.want("header", doc, jcs.Object)
-	p.algorithm = r.maybe(doc, "alg")
-	p.keyID = r.maybe(doc, "kid")
+	p.algorithm = strings.Clone(r.maybe(doc, "alg"))
+	p.keyID = strings.Clone(r.maybe(doc, "kid"))
 	typ := r.maybe(doc, "typ")
 	if r.err != nil {
 		return r.err
@@ -89,8 +80,12 @@ func (p *proof) header(raw []byte) error {
 		}
 	}
 	types := []string{typStatement}
-	if p.token() {
-		types = []string{"", "JWT", "JOSE", "at+jwt"} // JWT-SVID §2.3, RFC 9068 §2.1
+	switch p.form {
+	case FormJWT:
+		types = []string{"", "JWT", "JOSE"} // JWT-SVID §2.3
+	case FormOIDC:
+		types = []string{"", "JWT", "at+jwt"} // RFC 7519 §5.1, RFC 9068 §2.1
+	case FormX509, FormKMS, FormSelf:
 	}
 	if !slices.Contains(types, typ) {
 		return fmt.Errorf("typ %q is not that of a %s proof", clip(typ), p.form)
@@ -125,18 +120,30 @@ func (p *proof) certificates(doc jcs.Value) error {
 	}
 	for i, v := range elems {
 		name := fmt.Sprintf("x5c[%d]", i)
-		text := r.string(name, v)
-		der, err := base64.StdEncoding.Strict().DecodeString(text)
-		if r.err != nil || err != nil || strings.ContainsAny(text, "\r\n") {
-			return fmt.Errorf("%s: not strict base64", name)
+		c, err := parseCertificate(r.string(name, v))
+		if r.err != nil {
+			return r.err
 		}
-		c, err := x509.ParseCertificate(der)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		p.chain = append(p.chain, c)
 	}
 	return nil
+}
+
+// parseCertificate reads an element of "x5c" (RFC 7515 §4.1.6) with a key that [RootKey] allows: crypto/x509 would
+// verify with one of 1024 bits, and spend seconds on one of 200,000.
+func parseCertificate(text string) (*x509.Certificate, error) {
+	der, err := base64.StdEncoding.Strict().DecodeString(text)
+	if err != nil || strings.ContainsAny(text, "\r\n") { // which Go's decoder skips
+		return nil, errors.New("not strict base64")
+	}
+	c, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, err
+	}
+	return c, RootKey{Public: c.PublicKey}.check()
 }
 
 func (p *proof) claims(raw []byte) error {
@@ -149,23 +156,18 @@ func (p *proof) claims(raw []byte) error {
 	if !r.want("payload", doc, jcs.Object) {
 		return r.err
 	}
-	p.subject = r.maybe(doc, "sub")
+	p.subject = strings.Clone(r.maybe(doc, "sub"))
 	if p.token() {
-		p.issuer = r.maybe(doc, "iss")
+		p.issuer = strings.Clone(r.maybe(doc, "iss"))
 		p.audience = r.audience(doc)
 		p.notBefore = r.date(doc, "nbf")
 		if p.notBefore.IsZero() {
 			p.notBefore = r.date(doc, "iat")
 		}
-	} else {
-		if _, err = canonicalDocument(raw, Limits{EntryBytes: maxBindingBytes, Depth: 4}); err != nil {
-			return err // what our own signers write; a platform's token is as it is
-		}
-		cnf, _ := doc.Get("cnf")
-		p.thumbprint = r.maybe(cnf, "jkt")
-		p.notBefore = r.date(doc, "nbf")
+		p.notAfter = r.date(doc, "exp")
+	} else if err := p.statement(&r, doc, raw); err != nil {
+		return err
 	}
-	p.notAfter = r.date(doc, "exp")
 	switch {
 	case r.err != nil:
 		return r.err
@@ -177,8 +179,43 @@ func (p *proof) claims(raw []byte) error {
 		return errors.New("it does not say when it begins and ends (nbf or iat, exp)")
 	case !p.notBefore.Before(p.notAfter):
 		return errors.New("it ends before it begins")
-	case !p.token() && p.notAfter.Sub(p.notBefore) > MaxStatement:
-		return fmt.Errorf("a statement for %s; at most %s", p.notAfter.Sub(p.notBefore), MaxStatement)
+	}
+	return nil
+}
+
+// statement reads the payload of a statement, which our own signers write: canonical, and without anything that a
+// reader would have to ignore. A platform's token is as it is.
+func (p *proof) statement(r *reader, doc jcs.Value, raw []byte) error {
+	if _, err := canonicalDocument(raw, Limits{EntryBytes: maxBindingBytes, Depth: 4}); err != nil {
+		return err
+	}
+	cnf, _ := doc.Get("cnf")
+	p.thumbprint = strings.Clone(r.maybe(cnf, "jkt"))
+	if len(doc.Members) != len([...]string{"cnf", "exp", "nbf", "sub"}) || len(cnf.Members) != 1 {
+		return errors.New("it has members that no statement has, or lacks some")
+	}
+	begin, _ := doc.Get("nbf")
+	end, _ := doc.Get("exp")
+	from, to := r.integer("nbf", begin), r.integer("exp", end)
+	if r.err != nil {
+		return r.err
+	}
+	p.notBefore, p.notAfter = time.Unix(from, 0), time.Unix(to, 0)
+	return checkPeriod(from, to)
+}
+
+// maxDate is in the year 36812: later ones are mistakes, such as milliseconds, and would overflow durations.
+const maxDate = 1 << 40
+
+// checkPeriod holds the time of a statement, in Unix seconds, to its bounds.
+func checkPeriod(from, to int64) error {
+	switch {
+	case from <= 0 || to > maxDate:
+		return errors.New("the statement does not say when it begins and ends, in seconds since 1970")
+	case to <= from:
+		return errors.New("the statement ends before it begins")
+	case to-from > int64(MaxStatement/time.Second):
+		return fmt.Errorf("a statement for %d s; at most %s", to-from, MaxStatement)
 	}
 	return nil
 }
@@ -196,9 +233,13 @@ func (r *reader) maybe(doc jcs.Value, name string) string {
 func (r *reader) audience(doc jcs.Value) []string {
 	v, _ := doc.Get("aud")
 	if v.Kind == jcs.String {
-		return []string{v.Text}
+		return []string{strings.Clone(v.Text)}
 	}
-	return r.strings("aud", v, 16)
+	list := r.strings("aud", v, 16)
+	for i := range list {
+		list[i] = strings.Clone(list[i])
+	}
+	return list
 }
 
 // date reads a NumericDate (RFC 7519 §2) in whole seconds. The zero time means that it is not there.
@@ -207,11 +248,12 @@ func (r *reader) date(doc jcs.Value, name string) time.Time {
 	if !present {
 		return time.Time{}
 	}
-	if whole, _, _ := strings.Cut(v.Text, "."); v.Kind == jcs.Number {
-		v.Text = whole // some issuers write fractions
+	// Some issuers write fractions. With an exponent, what stands before the point would be another number.
+	if whole, fraction, _ := strings.Cut(v.Text, "."); v.Kind == jcs.Number && !strings.ContainsAny(fraction, "eE") {
+		v.Text = whole
 	}
 	n := r.integer(name, v)
-	if n <= 0 || n > 1<<40 {
+	if n <= 0 || n > maxDate {
 		r.fail(name, "%d is not a date", n)
 		return time.Time{}
 	}
@@ -233,7 +275,7 @@ func (p *proof) verifyAny(keys []RootKey, of string) error {
 	if !found {
 		return untrusted("%s has no key %q", clip(of), clip(p.keyID))
 	}
-	return &BindingError{BindingSignature, "no key of " + clip(of) + " matches the signature"}
+	return &BindingError{BindingSignature, clean(fmt.Sprintf("no key %q of %s matches the signature and its alg, %s", clip(p.keyID), clip(of), p.algorithm))}
 }
 
 // verify checks the signature with a key whose owner is settled. A key with an algorithm of its own takes no other.
@@ -244,85 +286,8 @@ func (p *proof) verify(by RootKey) error {
 	if err := (RootKey{Public: by.Public, Algorithm: p.algorithm}).check(); err != nil {
 		return &BindingError{BindingSignature, err.Error()}
 	}
-	if !verifyJOSE(p.algorithm, by.Public, []byte(p.input), p.signature) {
+	if input, signature := p.signed(); !verifyJOSE(p.algorithm, by.Public, []byte(input), signature) {
 		return &BindingError{BindingSignature, "it is not by the key that it should be by"}
 	}
 	return nil
-}
-
-// algorithm is how a JWS "alg" signs (RFC 7518 §3, RFC 8037, RFC 9864). There is no "none" and no HMAC here, so no
-// header can ask for them.
-type algorithm struct {
-	family string // "EC", "RSA", "RSA-PSS", "Ed25519"
-	hash   crypto.Hash
-	curve  elliptic.Curve
-}
-
-var algorithms = map[string]algorithm{
-	"ES256": {"EC", crypto.SHA256, elliptic.P256()}, "ES384": {"EC", crypto.SHA384, elliptic.P384()}, "ES512": {"EC", crypto.SHA512, elliptic.P521()},
-	"RS256": {"RSA", crypto.SHA256, nil}, "RS384": {"RSA", crypto.SHA384, nil}, "RS512": {"RSA", crypto.SHA512, nil},
-	"PS256": {"RSA-PSS", crypto.SHA256, nil}, "PS384": {"RSA-PSS", crypto.SHA384, nil}, "PS512": {"RSA-PSS", crypto.SHA512, nil},
-	"EdDSA": {"Ed25519", 0, nil}, "Ed25519": {"Ed25519", 0, nil},
-}
-
-// algorithmOf is the usual one for a key, "" when there is none.
-func algorithmOf(key crypto.PublicKey) string {
-	switch k := key.(type) {
-	case *ecdsa.PublicKey:
-		for name, a := range algorithms {
-			if a.curve != nil && a.curve == k.Curve {
-				return name
-			}
-		}
-	case *rsa.PublicKey:
-		return "RS256"
-	case ed25519.PublicKey:
-		return "EdDSA"
-	}
-	return ""
-}
-
-// verifyJOSE checks a signature in the form of RFC 7518 by a key that passed [RootKey.check] with the algorithm.
-func verifyJOSE(alg string, key crypto.PublicKey, input, signature []byte) bool {
-	a := algorithms[alg]
-	var digest []byte
-	if a.hash != 0 {
-		h := a.hash.New()
-		h.Write(input)
-		digest = h.Sum(nil)
-	}
-	switch k := key.(type) {
-	case *ecdsa.PublicKey:
-		size := (k.Curve.Params().BitSize + 7) / 8 // RFC 7518 §3.4: R and S, each of that many bytes
-		if len(signature) != 2*size {
-			return false
-		}
-		return ecdsa.Verify(k, digest, new(big.Int).SetBytes(signature[:size]), new(big.Int).SetBytes(signature[size:]))
-	case *rsa.PublicKey:
-		if a.family == "RSA-PSS" { // RFC 7518 §3.5: the salt is as long as the hash
-			return rsa.VerifyPSS(k, a.hash, digest, signature, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}) == nil
-		}
-		return rsa.VerifyPKCS1v15(k, a.hash, digest, signature) == nil
-	case ed25519.PublicKey:
-		return len(signature) == ed25519.SignatureSize && ed25519.Verify(k, input, signature)
-	}
-	return false
-}
-
-// joseSignature turns the ASN.1 of an ECDSA signature, which crypto.Signer and key services return, into R and S.
-func joseSignature(alg string, key crypto.PublicKey, signature []byte) ([]byte, error) {
-	k, ok := key.(*ecdsa.PublicKey)
-	if !ok {
-		return signature, nil
-	}
-	var rs struct{ R, S *big.Int }
-	size := (k.Curve.Params().BitSize + 7) / 8
-	rest, err := asn1.Unmarshal(signature, &rs)
-	if err != nil || len(rest) > 0 || rs.R.Sign() <= 0 || rs.S.Sign() <= 0 || rs.R.BitLen() > 8*size || rs.S.BitLen() > 8*size {
-		return nil, fmt.Errorf("the %s signature is not in ASN.1 form", alg)
-	}
-	out := make([]byte, 2*size)
-	rs.R.FillBytes(out[:size])
-	rs.S.FillBytes(out[size:])
-	return out, nil
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 )
 
 // ErrUnverified is matched by every error of [Verifier.Verify] that means that the lineage cannot be believed.
@@ -181,6 +183,32 @@ func (r *Report) Notes() []string {
 	}
 	if skipped > 0 {
 		notes = append(notes, fmt.Sprintf("%d entries of legacy principals lack labels; some of their checks were skipped", skipped))
+	}
+	return append(notes, r.keyNotes()...)
+}
+
+// keyNotes says what stands behind the keys, where that is less than the platform's own signature.
+func (r *Report) keyNotes() []string {
+	self, token, times := 0, 0, map[string]int{}
+	for _, c := range r.certificates {
+		switch c.Form {
+		case FormSelf:
+			self++
+		case FormJWT, FormOIDC:
+			token++
+		case FormX509, FormKMS:
+		}
+		times[c.Time]++
+	}
+	var notes []string
+	if self > 0 {
+		notes = append(notes, fmt.Sprintf("%d entries are signed with keys that nobody vouches for: %s", self, FormSelf.Proves()))
+	}
+	if token > 0 {
+		notes = append(notes, fmt.Sprintf("%d entries are signed with keys that a token certifies: %s", token, FormOIDC.Proves()))
+	}
+	for _, evidence := range slices.Sorted(maps.Keys(times)) {
+		notes = append(notes, fmt.Sprintf("%d keys were valid: %s", times[evidence], evidence))
 	}
 	return notes
 }

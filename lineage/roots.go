@@ -65,6 +65,9 @@ func (k RootKey) check() error {
 	family, curve := "", elliptic.Curve(nil)
 	switch key := k.Public.(type) {
 	case *rsa.PublicKey:
+		if key == nil || key.N == nil || key.E < 3 {
+			return errors.New("RSA key without modulus or exponent")
+		}
 		if bits := key.N.BitLen(); bits < minRSA || bits > maxRSA {
 			return fmt.Errorf("RSA key of %d bits; want %d to %d", bits, minRSA, maxRSA)
 		}
@@ -74,9 +77,13 @@ func (k RootKey) check() error {
 			family = "RSA"
 		}
 	case *ecdsa.PublicKey:
-		if family, curve = "EC", key.Curve; algorithmOf(key) == "" {
+		if key == nil || algorithmOf(key) == "" {
 			return errors.New("EC key on a curve other than P-256, P-384 and P-521")
 		}
+		if _, err := key.Bytes(); err != nil {
+			return errors.New("EC key that is not a point on its curve")
+		}
+		family, curve = "EC", key.Curve
 	case ed25519.PublicKey:
 		if family = "Ed25519"; CheckKey(key) != nil {
 			return CheckKey(key)
@@ -133,8 +140,15 @@ func NewRoots(c RootsConfig) (*Roots, error) {
 		}
 		r.domains[name] = &domain{config: d}
 		for _, c := range d.X509 {
+			if c == nil {
+				problem("%s: a certificate is nil", where)
+				continue
+			}
 			if !c.IsCA {
 				problem("%s: the certificate %q is not that of an authority", where, clip(c.Subject.String()))
+			}
+			if err := (RootKey{Public: c.PublicKey}).check(); err != nil {
+				problem("%s: the certificate %q: %w", where, clip(c.Subject.String()), err)
 			}
 			if r.domains[name].pool == nil {
 				r.domains[name].pool = x509.NewCertPool()
@@ -153,6 +167,11 @@ func NewRoots(c RootsConfig) (*Roots, error) {
 		}
 		keys(where, i.Keys)
 		patterns(where, i.Principals)
+		for _, p := range i.Principals {
+			if !strings.HasPrefix(p, OIDCPrincipal(name, "")) { // it would never match
+				problem("%s: principal %q; the issuer's principals begin with %q", where, clip(p), clip(OIDCPrincipal(name, "")))
+			}
+		}
 	}
 	for _, k := range r.config.KMS {
 		where := fmt.Sprintf("KMS key %q", clip(k.Key.ID))
@@ -175,19 +194,41 @@ func (c RootsConfig) clone() RootsConfig {
 	return out
 }
 
-// add appends what c has and does not say yet, but for Self.
+// add appends what c does not have yet, but for Self: the same authority comes again with every update of a bundle.
 func (c *RootsConfig) add(more RootsConfig) {
 	for name, d := range more.Domains {
 		have := c.Domains[name]
-		c.Domains[name] = DomainRoots{slices.Concat(have.X509, d.X509), slices.Concat(have.JWT, d.JWT)}
+		c.Domains[name] = DomainRoots{
+			X509: union(have.X509, d.X509, (*x509.Certificate).Equal),
+			JWT:  union(have.JWT, d.JWT, RootKey.equal),
+		}
 	}
 	for name, i := range more.Issuers {
 		have := c.Issuers[name]
-		c.Issuers[name] = IssuerRoots{slices.Concat(have.Keys, i.Keys), slices.Concat(have.Principals, i.Principals)}
+		c.Issuers[name] = IssuerRoots{
+			Keys:       union(have.Keys, i.Keys, RootKey.equal),
+			Principals: union(have.Principals, i.Principals, func(a, b string) bool { return a == b }),
+		}
 	}
-	for _, k := range more.KMS {
-		c.KMS = append(c.KMS, KMSRoot{k.Key, slices.Clone(k.Principals)})
+	c.KMS = union(c.KMS, more.KMS, func(a, b KMSRoot) bool {
+		return a.Key.equal(b.Key) && slices.Equal(a.Principals, b.Principals)
+	})
+}
+
+// union is a new list of what is in a or b.
+func union[T any](a, b []T, equal func(T, T) bool) []T {
+	out := slices.Clone(a)
+	for _, x := range b {
+		if !slices.ContainsFunc(out, func(y T) bool { return equal(x, y) }) {
+			out = append(out, x)
+		}
 	}
+	return out
+}
+
+func (k RootKey) equal(other RootKey) bool {
+	same, ok := k.Public.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && k.ID == other.ID && k.Algorithm == other.Algorithm && same.Equal(other.Public)
 }
 
 // MergeRoots returns roots that believe whoever one of the arguments believes.

@@ -52,10 +52,12 @@ func readRoots(doc jcs.Value) (*Roots, error) {
 		case "issuers":
 			r.want(m.Name, m.Value, jcs.Object)
 			for _, i := range m.Value.Members {
+				r.only(i.Name, i.Value, "keys", "principals")
 				c.Issuers[i.Name] = IssuerRoots{Keys: r.jwks(i.Name, i.Value), Principals: r.list(i.Name, i.Value, "principals")}
 			}
 		case "kms":
 			for _, k := range r.elems(m.Name, m.Value, maxRoots) {
+				r.only("kms", k, "key", "principals")
 				jwk, _ := k.Get("key")
 				key, _, err := parseRootKey(jwk)
 				if err == nil && key.Public == nil {
@@ -81,9 +83,19 @@ func readRoots(doc jcs.Value) (*Roots, error) {
 // maxRoots bounds the keys of one authority, and lists of principals.
 const maxRoots = 1024
 
+// only refuses members with other names: one of them may be a misspelled restriction.
+func (r *reader) only(where string, object jcs.Value, names ...string) {
+	r.want(clip(where), object, jcs.Object)
+	for _, m := range object.Members {
+		if !slices.Contains(names, m.Name) {
+			r.fail(clip(where), "member %q is not known", clip(m.Name))
+		}
+	}
+}
+
 func (r *reader) list(where string, object jcs.Value, name string) []string {
 	v, _ := object.Get(name)
-	return r.strings(where+": "+name, v, maxRoots)
+	return r.strings(clip(where)+": "+name, v, maxRoots)
 }
 
 // jwks reads the keys of an issuer; certificates that come with them mean nothing.
@@ -116,12 +128,10 @@ func (r *reader) bundle(name string, v jcs.Value) DomainRoots {
 				r.fail(clip(name), "an x509-svid key has %d certificates; want 1", len(der))
 				continue
 			}
-			raw, err := base64.StdEncoding.Strict().DecodeString(der[0])
-			if err != nil {
-				r.fail(clip(name), "x5c is not base64")
-				continue
+			if _, private := jwk.Get("d"); private {
+				r.fail(clip(name), "an x509-svid key holds a private key; give the certificate only")
 			}
-			c, err := x509.ParseCertificate(raw)
+			c, err := parseCertificate(der[0])
 			if err != nil {
 				r.fail(clip(name), "x5c: %w", err)
 				continue
@@ -218,6 +228,9 @@ func ecKey(crv string, x, y []byte) (crypto.PublicKey, error) {
 
 // AppendJSON writes the roots in the form that [ParseRoots] reads.
 func (r *Roots) AppendJSON(dst []byte) ([]byte, error) {
+	if r == nil {
+		r = &Roots{}
+	}
 	w := writer{buf: append(dst, `{"issuers":{`...)}
 	for n, name := range slices.SortedFunc(maps.Keys(r.config.Issuers), jcs.Compare) {
 		w.comma(n)
@@ -277,9 +290,6 @@ func (w *writer) keys(keys []RootKey) {
 // certificate writes the one member of a JWK that is read again, and its type (RFC 7517 §4.1).
 func (w *writer) certificate(c *x509.Certificate) {
 	kty := map[string]string{"EC": "EC", "RSA": "RSA", "Ed25519": "OKP"}[algorithms[algorithmOf(c.PublicKey)].family]
-	if kty == "" {
-		kty = "EC" // an authority on another curve: only the certificate counts
-	}
 	w.member(`{"kty":`, kty)
 	w.raw(`,"use":"x509-svid","x5c":`)
 	w.strings([]string{base64.StdEncoding.EncodeToString(c.Raw)})
@@ -298,7 +308,7 @@ func (w *writer) jwk(k RootKey, use string) {
 	switch key := k.Public.(type) {
 	case *ecdsa.PublicKey:
 		point, err := key.Bytes()
-		if err != nil && w.err == nil {
+		if err != nil { // not after [RootKey.check]
 			w.err = err
 			return
 		}

@@ -91,7 +91,11 @@ func (v *Verifier) Verify(ctx context.Context, u Unverified) (Passport, *Report,
 	if err := run.resume(); err != nil {
 		return Passport{}, report, err
 	}
-	if failure := run.certifyPrefix(); failure != nil {
+	failure, err := run.certifyPrefix()
+	if err != nil {
+		return Passport{}, report, err
+	}
+	if failure != nil {
 		report.Failure, report.seen = failure, run.all()
 		return Passport{}, report, failure
 	}
@@ -242,6 +246,9 @@ func (r *run) verify(report *Report) (Passport, *VerifyError, error) {
 		f := r.certify(s.signed)
 		if f == nil {
 			f = r.v.semantics(s)
+		}
+		if err := r.ctx.Err(); f != nil && err != nil {
+			return Passport{}, nil, err // the key source was not given the time to answer
 		}
 		if f != nil {
 			f.Index, f.EntryID = r.prefix.Len()+i, s.signed.entry.ID

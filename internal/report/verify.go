@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/kest-go/kest/lineage"
 )
@@ -155,12 +156,27 @@ func (p *Page) entry(e *lineage.EntryReport) {
 		by += ", data from " + Name(e.SourceType, nameColumns)
 	}
 	p.Wrap("      ", by)
+	if e.Key != nil {
+		p.Wrap("      key: ", certified(e.Key))
+	}
 	if len(e.Taints) > 0 {
 		p.Wrap("      taints: ", list(e.Taints))
 	}
 	if len(e.Skipped) > 0 {
 		p.Wrap("      skipped: ", strings.Join(e.Skipped, ", ")+" (legacy principal)")
 	}
+}
+
+// certified says what stands behind a key, and how one knows when.
+func certified(c *lineage.Certificate) string {
+	text := string(c.Form)
+	if c.Issuer != "" {
+		text += " of " + Name(c.Issuer, nameColumns)
+	}
+	if !c.NotAfter.IsZero() {
+		text += ", " + c.NotBefore.Format(time.RFC3339) + " to " + c.NotAfter.Format(time.RFC3339)
+	}
+	return text
 }
 
 func (p *Page) verdict(r *lineage.Report) {
