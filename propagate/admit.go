@@ -16,7 +16,7 @@ import (
 	"github.com/kest-go/kest/lineage"
 )
 
-// lineage restores and verifies.
+// lineage restores and verifies. Key bindings that came along are offered to the key source, which checks them.
 func (i *Ingress) lineage(limited, ctx context.Context, r Request) (*Arrival, lineage.Passport, error) {
 	if err := Refusal(ctx); err != nil {
 		return nil, lineage.Passport{}, err // of a propagator in front
@@ -27,7 +27,8 @@ func (i *Ingress) lineage(limited, ctx context.Context, r Request) (*Arrival, li
 	}
 	var passport lineage.Passport
 	if arrival.Present {
-		if passport, _, err = i.config.Verifier.Verify(limited, arrival.Lineage); err != nil {
+		offered := lineage.WithOffered(limited, arrival.offers)
+		if passport, _, err = i.config.Verifier.Verify(offered, arrival.Lineage); err != nil {
 			return nil, lineage.Passport{}, unverified(err)
 		}
 	}
@@ -84,17 +85,15 @@ func (i *Ingress) prove(ctx context.Context, p lineage.Passport, hop *HopRequest
 		}
 		return false, nil
 	}
-	principal := p.Last().Entry().Principal()
-	for _, leaf := range p.Leaves() {
-		if leaf.Entry().Principal() != principal {
-			return false, refuse(Forbidden, "%w: the lineage ends in entries of several workloads; the sender must seal it", ErrBadProof)
-		}
+	principal, err := soleSigner(p)
+	if err != nil {
+		return false, err
 	}
 	// Before the proof is looked at, so that one made for another service does not use up its nonce here.
 	if len(hop.Fields["signature-input"]) > 0 && !slices.Contains(i.config.Authorities, normalAuthority(hop.Authority)) {
 		return false, refuse(Forbidden, "%w: the request is for %.100q, which is not among Authorities", ErrBadProof, hop.Authority)
 	}
-	err := i.config.Hops.VerifyHop(ctx, principal, *hop)
+	err = i.config.Hops.VerifyHop(ctx, principal, *hop)
 	switch {
 	case err == nil:
 	case errors.Is(err, ErrNoProof) && i.config.Proofs == ProofAccept:
@@ -105,6 +104,34 @@ func (i *Ingress) prove(ctx context.Context, p lineage.Passport, hop *HopRequest
 		return false, &RefusedError{Unavailable, fmt.Errorf("hop proof: %w", err)}
 	}
 	return true, nil
+}
+
+// peer holds the sender to the tip as [Ingress.prove] does, by what mutual TLS shows of the connection.
+func (i *Ingress) peer(p lineage.Passport, peer string) error {
+	if !i.config.RequirePeer || p.Len() == 0 {
+		return nil
+	}
+	principal, err := soleSigner(p)
+	switch {
+	case err != nil:
+		return err
+	case peer == "":
+		return refuse(Forbidden, "the connection does not show who the peer is; mutual TLS is required")
+	case peer != principal:
+		return refuse(Forbidden, "the lineage ends in an entry of %.100q, but the peer is %.100q", principal, peer)
+	}
+	return nil
+}
+
+// soleSigner is the workload that signed every tip.
+func soleSigner(p lineage.Passport) (string, error) {
+	principal := p.Last().Entry().Principal()
+	for _, leaf := range p.Leaves() {
+		if leaf.Entry().Principal() != principal {
+			return "", refuse(Forbidden, "%w: the lineage ends in entries of several workloads; the sender must seal it", ErrBadProof)
+		}
+	}
+	return principal, nil
 }
 
 // normalAuthority is an authority in lower case (RFC 9110 §4.2.3).

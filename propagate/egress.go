@@ -236,11 +236,11 @@ func (e *Egress) Learn(ctx context.Context, sent lineage.Passport, values []stri
 }
 
 func (e *Egress) learn(ctx context.Context, sent lineage.Passport, values []string) (more bool, err error) {
-	u, more, err := e.config.Propagator.restoreReturn(ctx, values)
+	u, bindings, more, err := e.config.Propagator.restoreReturn(ctx, values)
 	if err != nil {
 		return more, err
 	}
-	passport, _, err := e.config.Verifier.VerifyOnto(ctx, sent, u)
+	passport, _, err := e.config.Verifier.VerifyOnto(lineage.WithOffered(ctx, bindings), sent, u)
 	if err != nil {
 		return more, err
 	}

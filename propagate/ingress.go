@@ -48,6 +48,11 @@ type IngressConfig struct {
 	// a proof made for another service does not count here.
 	Authorities []string
 
+	// RequirePeer demands that whoever signed the tip is the peer of the connection, as mutual TLS shows it; transports
+	// say who that is. Behind a proxy that ends TLS the peer is the proxy, so hop proofs are the way there. It may stand
+	// beside Proofs.
+	RequirePeer bool
+
 	// Tokens checks bearer tokens. nil: requests with one are served as if they had none.
 	Tokens TokenVerifier
 	// RequireToken refuses requests without a token.
@@ -119,6 +124,7 @@ func (c *IngressConfig) problems() []error {
 	problem(c.Proofs != ProofOff && c.InsecureIgnoreLineage, "Proofs need verified lineage, which InsecureIgnoreLineage drops")
 	problem(c.Proofs != ProofOff && len(c.Authorities) == 0, "Authorities is empty; name the hosts under which clients address this service")
 	problem(slices.Contains(c.Authorities, ""), "Authorities has an empty name")
+	problem(c.RequirePeer && c.InsecureIgnoreLineage, "RequirePeer needs verified lineage, which InsecureIgnoreLineage drops")
 	problem(c.RequireToken && c.Tokens == nil, "RequireToken needs Tokens")
 	problem(c.Timeout < 0, "Timeout is negative")
 	return out
@@ -131,6 +137,8 @@ type Request struct {
 	Carrier propagation.TextMapCarrier
 	// Authorization holds the values of the field of that name.
 	Authorization []string
+	// Peer is the principal at the other end of the connection as mutual TLS has shown it, "" when it has not.
+	Peer string
 	// Hop is what a hop proof covers; nil where there are none, as in queues.
 	Hop *HopRequest
 }
@@ -173,7 +181,11 @@ func (i *Ingress) admit(ctx context.Context, r Request) (context.Context, Admiss
 		return nil, Admission{}, err
 	}
 	admission := Admission{Lineage: passport}
-	if admission.Proven, err = i.prove(limited, passport, r.Hop); err != nil {
+	if err := i.peer(passport, r.Peer); err != nil {
+		return nil, Admission{}, err
+	}
+	// The proof may be by a newer key than the tip.
+	if admission.Proven, err = i.prove(lineage.WithOffered(limited, arrival.offers), passport, r.Hop); err != nil {
 		return nil, Admission{}, err
 	}
 	caller, err := i.caller(limited, r.Authorization)

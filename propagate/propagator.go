@@ -31,6 +31,10 @@ type Config struct {
 	Threshold int
 	// CompressFirst never writes the plain form, which the Python implementation's middleware cannot read (SPEC §15).
 	CompressFirst bool
+	// Bindings are the key bindings to send along with a passport, the most useful first, so that a receiver without a
+	// store can find the keys: the method of that name of a binding.Source. What the header has no room for is left out.
+	// nil: none are sent.
+	Bindings func(lineage.Passport) []string
 	// Limits bound what is read, before anything is verified; zero fields mean the defaults of SPEC §12.
 	Limits lineage.Limits
 	// InjectEverywhere makes Inject write lineage whatever the destination is, which Inject cannot know. Without it
@@ -102,6 +106,7 @@ type Arrival struct {
 	Claimed Identity
 
 	foreign []member
+	offers  []string // key bindings
 }
 
 // Restore reads the baggage of a message: claim check, else compressed, else plain form. An error is a
@@ -114,6 +119,9 @@ func (p *Propagator) Restore(ctx context.Context, carrier propagation.TextMapCar
 	a := &Arrival{
 		Claimed: Identity{User: h.ours[KeyUser], Agent: h.ours[KeyAgent], Task: h.ours[KeyTask]},
 		foreign: h.foreign,
+	}
+	if a.offers, err = readOffers(h.ours); err != nil {
+		return nil, err
 	}
 	if a.Lineage, a.Present, err = p.restore(ctx, h.ours); err != nil {
 		return nil, err
@@ -221,9 +229,20 @@ func (p *Propagator) Attach(ctx context.Context, carrier propagation.TextMapCarr
 			return err
 		}
 		out = append(out, members...)
+		if m := p.offers(passport, MaxHeader-length(out)-1); m != "" && len(out) < MaxMembers {
+			out = append(out, m)
+		}
 	}
 	set(carrier, out)
 	return nil
+}
+
+// offers is the member with the key bindings that go along with a passport.
+func (p *Propagator) offers(passport lineage.Passport, room int) string {
+	if p.config.Bindings == nil {
+		return ""
+	}
+	return offers(p.config.Bindings(passport), room)
 }
 
 // members are ours, the passport last: it takes what room the others leave.

@@ -77,27 +77,34 @@ func (p *Propagator) Return(ctx context.Context, arrived, now lineage.Passport, 
 	if err != nil {
 		return tips, err
 	}
-	return strings.Join([]string{tips, m}, ","), nil
+	out := []string{tips, m}
+	if m := p.offers(now, MaxHeader-length(out)-1); m != "" {
+		out = append(out, m)
+	}
+	return strings.Join(out, ","), nil
 }
 
 // restoreReturn reads what [Propagator.Return] wrote.
-func (p *Propagator) restoreReturn(ctx context.Context, values []string) (u lineage.Unverified, more bool, err error) {
+func (p *Propagator) restoreReturn(ctx context.Context, values []string) (u lineage.Unverified, bindings []string, more bool, err error) {
 	if len(values) == 0 {
-		return lineage.Unverified{}, false, ErrNoReturn
+		return lineage.Unverified{}, nil, false, ErrNoReturn
 	}
 	h, err := readHeader(values)
 	if err != nil {
-		return lineage.Unverified{}, false, err
+		return lineage.Unverified{}, nil, false, err
+	}
+	if bindings, err = readOffers(h.ours); err != nil {
+		return lineage.Unverified{}, nil, false, err
 	}
 	_, more = h.ours[keyMore]
 	u, present, err := p.restore(ctx, h.ours)
 	switch {
 	case err != nil:
-		return lineage.Unverified{}, more, err
+		return lineage.Unverified{}, nil, more, err
 	case !present:
-		return lineage.Unverified{}, more, ErrNoReturn
+		return lineage.Unverified{}, nil, more, ErrNoReturn
 	case u.Tips == nil:
-		return lineage.Unverified{}, more, refuse(Malformed, "%s has no %s", FieldReturn, KeyChainTip)
+		return lineage.Unverified{}, nil, more, refuse(Malformed, "%s has no %s", FieldReturn, KeyChainTip)
 	}
-	return u, more, nil
+	return u, bindings, more, nil
 }

@@ -2,13 +2,16 @@ package kestgrpc
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"regexp"
 	"strings"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 
 	"github.com/kest-go/kest/propagate"
 )
@@ -18,6 +21,9 @@ type ServerConfig struct {
 	// Ingress is required: it decides who is served. Its Authorities are names as clients dial them, without the
 	// default port ":443".
 	Ingress *propagate.Ingress
+	// Peer names the principal of a TLS client whose certificate was verified, for an ingress with RequirePeer: PeerID of
+	// identity/spiffe, for example. nil: connections show nobody.
+	Peer func(*tls.ConnectionState) (string, error)
 	// Exempt are the methods ("/grpc.health.v1.Health/Check") and services ("/grpc.health.v1.Health/") that anybody
 	// may call. They are not looked at, and nothing guarded can run in them. Empty: none.
 	Exempt []string
@@ -27,6 +33,7 @@ type ServerConfig struct {
 // concurrent use.
 type ServerInterceptor struct {
 	ingress *propagate.Ingress
+	peer    func(*tls.ConnectionState) (string, error)
 	exempt  map[string]bool
 }
 
@@ -36,7 +43,7 @@ func NewServerInterceptor(c ServerConfig) (*ServerInterceptor, error) {
 	if c.Ingress == nil {
 		problems = append(problems, errors.New("kestgrpc: Ingress is nil; make one with propagate.NewIngress"))
 	}
-	s := &ServerInterceptor{c.Ingress, map[string]bool{}}
+	s := &ServerInterceptor{ingress: c.Ingress, peer: c.Peer, exempt: map[string]bool{}}
 	for _, name := range c.Exempt {
 		if !exemptions.MatchString(name) {
 			problems = append(problems, fmt.Errorf(`kestgrpc: Exempt: %q; want "/package.Service/Method" or "/package.Service/"`, name))
@@ -96,7 +103,7 @@ func (s *ServerInterceptor) admit(ctx context.Context, method string) (context.C
 	}
 	md, _ := metadata.FromIncomingContext(ctx) // a copy
 	out, admission, err := s.ingress.Admit(ctx, propagate.Request{
-		Carrier: carrier(md), Authorization: md.Get(fieldAuthorization), Hop: arrived(method, md),
+		Carrier: carrier(md), Authorization: md.Get(fieldAuthorization), Hop: arrived(method, md), Peer: s.peerOf(ctx),
 	})
 	if err != nil {
 		return nil, nil, refused(err)
@@ -112,6 +119,23 @@ func (s *ServerInterceptor) admit(ctx context.Context, method string) (context.C
 		}
 		return metadata.Pairs(propagate.FieldReturn, value)
 	}, nil
+}
+
+// peerOf is who the connection shows, "" when that is nobody: an ingress that requires a peer then refuses.
+func (s *ServerInterceptor) peerOf(ctx context.Context) string {
+	p, ok := peer.FromContext(ctx)
+	if !ok || s.peer == nil {
+		return ""
+	}
+	info, ok := p.AuthInfo.(credentials.TLSInfo)
+	if !ok {
+		return ""
+	}
+	principal, err := s.peer(&info.State)
+	if err != nil {
+		return ""
+	}
+	return principal
 }
 
 // serverStream has the context of the admitted call.

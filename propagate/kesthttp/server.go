@@ -3,6 +3,7 @@ package kesthttp
 import (
 	"bytes"
 	"crypto/sha256"
+	"crypto/tls"
 	"errors"
 	"io"
 	"maps"
@@ -21,6 +22,9 @@ const DefaultMaxBody = 1 << 20
 type HandlerConfig struct {
 	// Ingress is required: it decides who is served.
 	Ingress *propagate.Ingress
+	// Peer names the principal of a TLS client whose certificate was verified, for an ingress with RequirePeer: PeerID of
+	// identity/spiffe, for example. nil: connections show nobody.
+	Peer func(*tls.ConnectionState) (string, error)
 	// MaxBody bounds the bodies of requests with a hop proof, in bytes; 0 means [DefaultMaxBody].
 	MaxBody int64
 	// StreamBodies serves bodies that the hop proof of their request does not cover. Without it they are refused,
@@ -61,6 +65,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next http.Handle
 		Carrier:       propagation.HeaderCarrier(r.Header),
 		Authorization: r.Header["Authorization"],
 		Hop:           hopRequest(r),
+		Peer:          h.peer(r),
 	})
 	if err == nil && admission.Proven {
 		if err = h.holdBody(r); err != nil {
@@ -87,6 +92,18 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next http.Handle
 	a := newAnswer(w, r, func(more bool) string { return h.config.Ingress.Return(ctx, admission, more) })
 	next.ServeHTTP(a.writer(), r)
 	a.finish() // not after a panic: what was held is not sent, and the server ends the connection
+}
+
+// peer is who the connection shows, "" when that is nobody: an ingress that requires a peer then refuses.
+func (h *Handler) peer(r *http.Request) string {
+	if h.config.Peer == nil || r.TLS == nil {
+		return ""
+	}
+	principal, err := h.config.Peer(r.TLS)
+	if err != nil {
+		return ""
+	}
+	return principal
 }
 
 // holdBody reads the body of a request with a hop proof that holds, and compares it with its digest, which the proof
