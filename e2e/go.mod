@@ -5,11 +5,13 @@ go 1.26.0
 require (
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/kest-go/kest v0.0.0
+	github.com/kest-go/kest/identity/spiffe v0.0.0
 	github.com/kest-go/kest/propagate/hopproof v0.0.0
 	github.com/kest-go/kest/propagate/kestgrpc v0.0.0
 	github.com/kest-go/kest/store/redis v0.0.0
 	github.com/nats-io/nats-server/v2 v2.15.2
 	github.com/nats-io/nats.go v1.55.0
+	github.com/spiffe/go-spiffe/v2 v2.9.0
 	go.opentelemetry.io/otel v1.47.0
 	go.uber.org/goleak v1.3.0
 	google.golang.org/grpc v1.84.0
@@ -18,10 +20,12 @@ require (
 )
 
 require (
+	github.com/Microsoft/go-winio v0.6.2 // indirect
 	github.com/antithesishq/antithesis-sdk-go v0.8.0-default-no-op // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/dunglas/httpsfv v1.1.2 // indirect
 	github.com/dustin/go-humanize v1.1.0 // indirect
+	github.com/go-jose/go-jose/v4 v4.1.8 // indirect
 	github.com/go-logr/logr v1.4.4 // indirect
 	github.com/go-logr/stdr v1.2.2 // indirect
 	github.com/google/go-tpm v0.9.8 // indirect
@@ -56,6 +60,9 @@ require (
 
 replace (
 	github.com/kest-go/kest => ../
+	github.com/kest-go/kest/aws => ../aws
+	github.com/kest-go/kest/identity/oidc => ../identity/oidc
+	github.com/kest-go/kest/identity/spiffe => ../identity/spiffe
 	github.com/kest-go/kest/propagate/hopproof => ../propagate/hopproof
 	github.com/kest-go/kest/propagate/kestgrpc => ../propagate/kestgrpc
 	github.com/kest-go/kest/store/redis => ../store/redis
