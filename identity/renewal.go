@@ -123,5 +123,5 @@ func (k *Keyring) halfLife() time.Duration {
 	if s == nil || s.usable() != nil {
 		return 0
 	}
-	return max(time.Until(s.until)/2, minPause)
+	return time.Until(s.until) / 2
 }

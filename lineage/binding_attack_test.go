@@ -101,13 +101,15 @@ func TestAttacksOnCertificates(t *testing.T) {
 		{"intermediate is no CA", lineage.FormX509, svid(notCA, nil), untrusted, "does not lead to a root"},
 		{"leaf signed by a leaf", lineage.FormX509, func(f *forgery) {
 			mine := &authority{cert: p.leaf, key: p.leafKey}
-			f.chain = []*x509.Certificate{mine.leaf(t, p.leafKey.Public(), nil), p.leaf, p.middle.cert}
+			key := ecKey(t, elliptic.P256())
+			f.signer, f.chain = key, []*x509.Certificate{mine.leaf(t, key.Public(), nil), p.leaf, p.middle.cert}
 		}, untrusted, "does not lead to a root"},
 		{"nine certificates", lineage.FormX509, func(f *forgery) {
 			for len(f.chain) < 9 {
 				f.chain = append(f.chain, p.middle.cert)
 			}
 		}, malformed, "9 items"},
+		{"one key twice", lineage.FormX509, func(f *forgery) { f.chain = append(f.chain, p.middle.cert) }, malformed, "x5c[2]: has the key of"},
 		{"no certificate", lineage.FormX509, func(f *forgery) { f.chain = []*x509.Certificate{} }, malformed, "x5c is empty"},
 		{"x5c with a line break", lineage.FormX509, func(f *forgery) { f.chain, f.header = nil, `,"x5c":["MII\n"]` }, malformed, "not strict base64"},
 		{"x5c is no certificate", lineage.FormX509, func(f *forgery) { f.chain, f.header = nil, `,"x5c":["AAAA"]` }, malformed, "x5c[0]"},
@@ -181,6 +183,7 @@ func TestAttacksOnTokens(t *testing.T) {
 			{"no subject", form, func(f *forgery) { f.sub = "" }, malformed, "sub is missing"},
 			{"no end", form, func(f *forgery) { f.payload = `{"sub":"ci-build","iss":"i","aud":"a","iat":1}` }, malformed, "exp"},
 			{"no begin", form, func(f *forgery) { f.payload = `{"sub":"ci-build","iss":"i","aud":"a","exp":1}` }, malformed, "nbf or iat"},
+			{"ends before it begins", form, func(f *forgery) { f.exp = f.nbf }, malformed, "ends before it begins"},
 			{"negative", form, func(f *forgery) { f.nbf = "-1" }, malformed, "iat"},
 			{"almost zero", form, func(f *forgery) { f.nbf = "0.5" }, malformed, "iat"},
 			{"exponent", form, func(f *forgery) { f.nbf = "1.795e9" }, malformed, "iat"},

@@ -64,10 +64,10 @@ func TestCertifierIsAskedAboutEveryEntry(t *testing.T) {
 		}
 		text, err := json.Marshal(report)
 		if n := strings.Count(string(text), `"certified_by":{"form":"x509-svid","proves":"the holder of the workload's X.509-SVID certified this key","issuer":"example.org",`+
-			`"not_before":"2026-11-18T12:26:40Z"`); err != nil || n != 4 {
+			`"not_before":"2026-11-18T11:06:40Z"`); err != nil || n != 4 {
 			t.Errorf("time %d: report %s, %v", i, text, err)
 		}
-		if notes := fmt.Sprint(report.Notes()); !strings.Contains(notes, "4 keys were valid: by the clock") {
+		if notes := fmt.Sprint(report.Notes()); !strings.Contains(notes, "4 entries: the key was valid by the clock") {
 			t.Errorf("notes %s", notes)
 		}
 	}
@@ -199,7 +199,9 @@ func TestCertifierIsAskedAboutRecords(t *testing.T) {
 		if asked := keys.take(); !slices.Equal(asked, []lineage.Signature{want}) {
 			t.Errorf("asked about %v", asked)
 		}
-		keys.answer = func(context.Context, lineage.Signature) (lineage.Certificate, error) { return lineage.Certificate{}, no }
+		keys.answer = func(context.Context, lineage.Signature) (lineage.Certificate, error) {
+			return lineage.Certificate{}, no
+		}
 		if err := c.verify(); !errors.Is(err, lineage.ErrUnverified) || !errors.Is(err, no) {
 			t.Errorf("uncertified: %v", err)
 		}
@@ -211,7 +213,7 @@ func TestCertifierIsAskedAboutRecords(t *testing.T) {
 func TestReportWithoutCertifier(t *testing.T) {
 	_, report := accepted(t, newVerifier(t, lineage.VerifierConfig{}), lineage.Unverified{Entries: jwsOf(chain(t, 2)...)})
 	text, err := json.Marshal(report)
-	if err != nil || strings.Contains(string(text), "certified_by") || strings.Contains(fmt.Sprint(report.Notes()), "keys were valid") {
+	if err != nil || strings.Contains(string(text), "certified_by") || strings.Contains(fmt.Sprint(report.Notes()), "the key was valid") {
 		t.Errorf("%s, %v", text, err)
 	}
 }

@@ -199,6 +199,52 @@
 // {"denied_policy":"…","denied_tier":"…","entry":{…},"reason":"…"}, whose entry is as it would have been signed. It
 // is never part of a passport. In both, typ is required, so none of the three documents can stand in for another.
 //
+// # Key bindings (F-ID-04)
+//
+// An entry is signed with a session key, an Ed25519 key that lives in the memory of one process. A [KeyBinding] says
+// which platform credential stands behind it. It is a document of its own, beside passports, and needs no protection:
+// canonical JSON of at most 48 KiB with exactly the members
+//
+//	form       "x509-svid", "jwt-svid", "kms", "oidc" or "self"
+//	key        the session key's 32 bytes, base64url
+//	principal  whom it signs for: a SPIFFE ID, an ARN, or the issuer of a token, "#" and its subject
+//	proof      a compact JWS: a statement or a token
+//	schema     "kest-binding/1"
+//
+// A statement (x509-svid, kms, self) has the protected header members alg, typ "kest-key-statement+jws", and kid or, for
+// x509-svid, x5c (RFC 7515 §4.1.6) with 1 to 8 certificates, the leaf first. Its payload is canonical JSON with exactly
+// these members: the thumbprint of the session key (RFC 9449 §6.1), the end and the beginning in Unix seconds, at most
+// 24 hours apart, and the principal,
+//
+//	{"cnf":{"jkt":"…"},"exp":…,"nbf":…,"sub":"…"}
+//
+// A token (jwt-svid, oidc) is a JWT of the platform whose only audience is "kest-key:" and that thumbprint. Its typ is
+// "JWT", "JOSE" (jwt-svid only), "at+jwt" (oidc only) or missing, so that neither an entry nor a statement is one.
+// In both, crit, b64, jwk, jku, x5u, zip and enc are refused. alg is ES256, ES384, ES512, RS256…RS512, PS256…PS512 with
+// RSA keys of 2,048 to 8,192 bits, EdDSA or Ed25519, and must suit the key, which comes from [Roots]: for x509-svid from
+// a certificate that leads to a root of the principal's trust domain and holds to the X.509-SVID profile, for jwt-svid
+// from the JWT authorities of that trust domain, by kid; for oidc from the keys of the issuer, and for kms by kid, both
+// only for principals that the roots name; for self it is the session key, and the roots must name the principal too.
+//
+// A binding holds for the time that statement or token and all certificates of the chain have in common. This one
+//
+//	{"form":"kms","key":"rGCn1ezGkthRw-3mNuqlN0-LchP9PdTKW_UVkAuOt90","principal":"arn:aws:iam::12345678
+//	9012:role/payments","proof":"eyJhbGciOiJFZERTQSIsImtpZCI6ImFybjphd3M6a21zOmV1LXdlc3QtMToxMjM0NTY3ODk
+//	wMTI6a2V5LzEyMzQiLCJ0eXAiOiJrZXN0LWtleS1zdGF0ZW1lbnQrandzIn0.eyJjbmYiOnsiamt0IjoiNWo0VVZITElCNDBmNWp
+//	qRkhlTHN6UFlqcUZHUU5PWURCNlQ5aWdNNHlLdyJ9LCJleHAiOjE3OTUwMDM2MDAsIm5iZiI6MTc5NTAwMDAwMCwic3ViIjoiYXJ
+//	uOmF3czppYW06OjEyMzQ1Njc4OTAxMjpyb2xlL3BheW1lbnRzIn0.h3e5uYDRWZzOJpKw45YoOh94Hwr1VrvTBTc10HhlpFFei89
+//	u2ERyj0aMlHWwiha99Q8qnSgsENQuG_JJDGh-CQ","schema":"kest-binding/1"}
+//
+// has the form kms. The key that certifies is the one whose seed is the SHA-256 of "kest lineage test key: kms", the
+// session key that of "kest lineage test key: session"; the header and the payload of its statement are
+//
+//	{"alg":"EdDSA","kid":"arn:aws:kms:eu-west-1:123456789012:key/1234","typ":"kest-key-statement+jws"}
+//	{"cnf":{"jkt":"5j4UVHLIB40f5jjFHeLszPYjqFGQNOYDB6T9igM4yKw"},"exp":1795003600,"nbf":1795000000,
+//	"sub":"arn:aws:iam::123456789012:role/payments"}
+//
+// A verifier whose [KeySource] is a [Certifier] asks it about every entry, receipt and denial after its signature was
+// checked, and about entries that it remembers every time. What cannot be certified is not believed.
+//
 // # Limits (SPEC §12)
 //
 // [Limits] bound what is read and written, before any cryptography: entry 64 KiB, passport 1,024 entries and 4 MiB,

@@ -67,7 +67,7 @@ func verifyJOSE(alg string, key crypto.PublicKey, input, signature []byte) bool 
 		}
 		return rsa.VerifyPKCS1v15(k, a.hash, digest, signature) == nil
 	case ed25519.PublicKey:
-		return len(signature) == ed25519.SignatureSize && ed25519.Verify(k, input, signature)
+		return ed25519.Verify(k, input, signature) // false for another length
 	}
 	return false
 }

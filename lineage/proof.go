@@ -1,6 +1,7 @@
 package lineage
 
 import (
+	"bytes"
 	"crypto/x509"
 	"encoding/base64"
 	"errors"
@@ -126,6 +127,12 @@ func (p *proof) certificates(doc jcs.Value) error {
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
+		}
+		// With one key in many certificates the search for a chain would branch; so it takes 28 signatures at most.
+		if slices.ContainsFunc(p.chain, func(o *x509.Certificate) bool {
+			return bytes.Equal(o.RawSubjectPublicKeyInfo, c.RawSubjectPublicKeyInfo)
+		}) {
+			return fmt.Errorf("%s: has the key of a certificate before it", name)
 		}
 		p.chain = append(p.chain, c)
 	}

@@ -202,13 +202,13 @@ func (r *Report) keyNotes() []string {
 	}
 	var notes []string
 	if self > 0 {
-		notes = append(notes, fmt.Sprintf("%d entries are signed with keys that nobody vouches for: %s", self, FormSelf.Proves()))
+		notes = append(notes, fmt.Sprintf("%s with a key that nobody vouches for: %s", entriesOf(self), FormSelf.Proves()))
 	}
 	if token > 0 {
-		notes = append(notes, fmt.Sprintf("%d entries are signed with keys that a token certifies: %s", token, FormOIDC.Proves()))
+		notes = append(notes, fmt.Sprintf("%s with a key that a token certifies: %s", entriesOf(token), FormOIDC.Proves()))
 	}
 	for _, evidence := range slices.Sorted(maps.Keys(times)) {
-		notes = append(notes, fmt.Sprintf("%d keys were valid: %s", times[evidence], evidence))
+		notes = append(notes, fmt.Sprintf("%s: the key was valid %s", entriesOf(times[evidence]), evidence))
 	}
 	return notes
 }
@@ -240,4 +240,11 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 		out.Failure = &failure{f.Reason, f.Index, f.EntryID, f.Detail}
 	}
 	return json.Marshal(out)
+}
+
+func entriesOf(n int) string {
+	if n == 1 {
+		return "1 entry"
+	}
+	return fmt.Sprintf("%d entries", n)
 }

@@ -62,7 +62,8 @@ func (k RootKey) check() error {
 	if k.Algorithm != "" && !known {
 		return fmt.Errorf("alg %q is not one that signs bindings", clip(k.Algorithm))
 	}
-	family, curve := "", elliptic.Curve(nil)
+	var family string
+	var curve elliptic.Curve
 	switch key := k.Public.(type) {
 	case *rsa.PublicKey:
 		if key == nil || key.N == nil || key.E < 3 {

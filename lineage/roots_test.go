@@ -21,6 +21,7 @@ import (
 func TestNewRootsReportsEverything(t *testing.T) {
 	p := newPlatform(t)
 	good := lineage.RootKey{ID: "k", Public: p.jwt.Public()}
+	off := &ecdsa.PublicKey{Curve: elliptic.P256(), X: big.NewInt(1), Y: big.NewInt(1)} //nolint:staticcheck // no other way to make a bad key
 	_, err := lineage.NewRoots(lineage.RootsConfig{
 		Domains: map[string]lineage.DomainRoots{
 			"Example.org": {},
@@ -35,7 +36,7 @@ func TestNewRootsReportsEverything(t *testing.T) {
 		KMS: []lineage.KMSRoot{{Key: good}, {Key: lineage.RootKey{ID: strings.Repeat("x", 2000), Public: 7}, Principals: []string{"*"}},
 			{Key: lineage.RootKey{ID: "alg", Algorithm: "HS256", Public: p.jwt.Public()}, Principals: []string{role}},
 			{Key: lineage.RootKey{ID: "small", Public: make(ed25519.PublicKey, 32)}, Principals: []string{role}},
-			{Key: lineage.RootKey{ID: "off", Public: &ecdsa.PublicKey{Curve: elliptic.P256(), X: big.NewInt(1), Y: big.NewInt(1)}}, Principals: []string{role}}},
+			{Key: lineage.RootKey{ID: "off", Public: off}, Principals: []string{role}}},
 		Self: []string{"", "*", "a**"},
 	})
 	if err == nil {
@@ -110,7 +111,7 @@ func TestParseSPIFFEBundle(t *testing.T) { // SPIFFE Trust Domain and Bundle §4
 	if err != nil {
 		t.Fatal(err)
 	}
-	jwk := fmt.Sprintf(`{"use":"jwt-svid","kty":"EC","kid":"jwt-1","crv":"P-256","x":"%s","y":"%s"}`, b64(point[1:33]), b64(point[33:]))
+	jwk := fmt.Sprintf(`{"use":"jwt-svid","kty":"EC","kid":"jwt-1","crv":"P-256","x":%s,"y":%s}`, quoted(b64(point[1:33])), quoted(b64(point[33:])))
 	bundle := fmt.Sprintf("{\n  \"keys\": [\n{\"use\":\"x509-svid\",\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"AA\",\"y\":\"AA\",\"x5c\":[%q]},\n%s,{\"use\":\"wit-svid\",\"kty\":\"EC\"},{\"kty\":\"EC\"}],\n"+
 		"\"spiffe_sequence\": 12, \"spiffe_refresh_hint\": 300}", base64.StdEncoding.EncodeToString(p.root.cert.Raw), jwk)
 	roots, err := lineage.ParseRoots([]byte(`{"trust_domains":{"example.org":` + bundle + `}}`))

@@ -18,6 +18,10 @@ func TestAttacksOnStatements(t *testing.T) {
 		attacks = append(attacks, []attack{
 			{"for another key", form, func(f *forgery) { f.session = p.another }, malformed, "about another key"},
 			{"replayed for another principal", form, func(f *forgery) { f.principal = web }, malformed, "about another principal"},
+			{"session key of small order", form, func(f *forgery) {
+				f.session = append([]byte{1}, make([]byte, 31)...)
+				f.jkt = lineage.Thumbprint(f.session)
+			}, malformed, "small order"},
 			{"more than 24 hours", form, func(f *forgery) { f.exp = seconds(begin.Add(24*time.Hour + time.Second)) }, malformed, "at most 24h"},
 			{"ends before it begins", form, func(f *forgery) { f.exp = f.nbf }, malformed, "ends before it begins"},
 			{"without typ", form, func(f *forgery) { f.typ = "" }, malformed, "typ"},
@@ -88,7 +92,7 @@ func TestAttacksOnDocuments(t *testing.T) {
 		"empty": "", "array": "[]", "string": `"x"`, "no members": "{}", "space": " " + good, "line break": good + "\n",
 		"trailing": good + "{}", "too large": `{"form":"` + strings.Repeat("x", 48<<10) + `"}`, "deep": strings.Repeat("[", 10_000),
 		"schema":           replaced(t, good, "kest-binding/1", "kest-binding/2"),
-		"unknown member":   replaced(t, good, `"schema"`, `"scheme":"","schema"`),
+		"unknown member":   replaced(t, good, `"principal"`, `"other":"","principal"`),
 		"member for other": replaced(t, good, `"schema":"kest-binding/1"`, `"schemb":"kest-binding/1"`),
 		"duplicate":        replaced(t, good, key, key+","+key),
 		"order":            `{"schema":"kest-binding/1",` + replaced(t, good[1:], `,"schema":"kest-binding/1"`, ""),
@@ -104,6 +108,9 @@ func TestAttacksOnDocuments(t *testing.T) {
 		b, err := lineage.ParseBinding(text)
 		if b != nil || err == nil || reason(t, err) != malformed {
 			t.Errorf("%s: %v, %v", name, b, err)
+		}
+		if name == "unknown member" && !strings.Contains(err.Error(), "members that no binding has") {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

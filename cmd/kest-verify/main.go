@@ -1,11 +1,11 @@
 // Kest-verify checks a passport with nothing but the standard library behind it: for auditors, for build systems,
 // and for whoever wants to read all of the code that says "verified".
 //
-//	kest-verify FILE --keys KEYS [--tip HASHES] [--linear] [--legacy PRINCIPAL]... [--json]
+//	kest-verify FILE --keys KEYS [--observed] [--tip HASHES] [--linear] [--legacy PRINCIPAL]... [--json]
 //	kest-verify inspect FILE [--json]
 //
 // FILE is a passport, a JSON array of compact JWS strings, and "-" is standard input. KEYS is a JSON object from
-// principal to JWKS. It exits 0 when the passport is verified, 1 when it is not, and 2 when the command line or
+// principal to JWKS, or an archive of key bindings. It exits 0 when the passport is verified, 1 when it is not, and 2 when the command line or
 // the input could not be read (SPEC §14).
 package main
 
@@ -30,13 +30,17 @@ func main() {
 	}))
 }
 
-const usage = `usage: kest-verify FILE --keys KEYS [--tip HASHES] [--linear] [--legacy PRINCIPAL]... [--json]
+const usage = `usage: kest-verify FILE --keys KEYS [--observed] [--tip HASHES] [--linear]
+                   [--legacy PRINCIPAL]... [--json]
        kest-verify inspect FILE [--json]
 
 Checks a passport, a JSON array of compact JWS strings; "-" is standard input.
 inspect shows what it claims without checking anything.
 
-  --keys KEYS          JSON object from principal to JWKS; required
+  --keys KEYS          JSON object from principal to JWKS, or an archive of key
+                       bindings; required
+  --observed           demand that the archive saw every entry while its key was
+                       valid
   --tip HASHES         hashes announced as the ends of the lineage, comma-separated;
                        "" announces an empty passport
   --linear             demand that the only parent of an entry is the one before it
@@ -58,6 +62,7 @@ func run(ctx context.Context, args []string, env *report.Env) int {
 	flags.BoolVar(&env.JSON, "json", false, "")
 	if !inspect {
 		flags.StringVar(&o.Keys, "keys", "", "")
+		flags.BoolVar(&o.Observed, "observed", false, "")
 		flags.BoolVar(&o.Linear, "linear", false, "")
 		flags.Func("tip", "", appendTo(&o.Tips))
 		flags.Func("legacy", "", appendTo(&o.Legacy))

@@ -31,7 +31,8 @@ type Harness struct {
 	// are found without being told.
 	Secrets [][]byte
 
-	// MaxMessage is the longest message in bytes that the provider signs. 0: at least [DefaultMessage].
+	// MaxMessage is the longest message in bytes that the provider signs; a provider with such a limit may refuse the
+	// empty message, too, which no document is. 0: at least [DefaultMessage], and the empty one.
 	MaxMessage int
 }
 
@@ -131,12 +132,12 @@ func (p *probe) verifies() error {
 	if err != nil {
 		return err
 	}
-	longest := p.MaxMessage
+	longest, shortest := p.MaxMessage, 1
 	if longest == 0 {
-		longest = DefaultMessage
+		longest, shortest = DefaultMessage, 0
 	}
 	var errs []error
-	for _, n := range []int{0, 1, 32, min(1000, longest), longest} {
+	for _, n := range []int{shortest, 1, 32, min(1000, longest), longest} {
 		errs = append(errs, p.signed(s, bytes.Repeat([]byte("m"), n)))
 	}
 	return errors.Join(errs...)

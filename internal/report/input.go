@@ -12,6 +12,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/kest-go/kest/binding"
 	"github.com/kest-go/kest/lineage"
 )
 
@@ -19,7 +20,7 @@ import (
 const (
 	passportBytes = 4 << 20
 	maxEntries    = 64 << 10
-	keysBytes     = 4 << 20 // as lineage.ParseKeySet
+	keysBytes     = 64 << 20 // as binding.ParseArchive
 )
 
 // Read returns the text of a file, "-" being standard input. It refuses what is larger than limit bytes, empty,
@@ -196,15 +197,25 @@ func otherThing(text []byte) *Error {
 	return nil
 }
 
-// Keys reads a key set: a JSON object from principal to JWKS.
-func (e *Env) Keys(ctx context.Context, name string) (*lineage.KeySet, error) {
+// Keys reads what a verifier believes: a JSON object from principal to JWKS, or an archive of key bindings.
+func (e *Env) Keys(ctx context.Context, name string, audit binding.AuditConfig) (lineage.KeySource, error) {
 	text, err := e.Read(ctx, "keys", name, keysBytes)
 	if err != nil {
 		return nil, err
 	}
+	if binding.IsArchive(text) {
+		archive, err := binding.ParseArchive(text)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", Shown(name), err)
+		}
+		return archive.Source(audit)
+	}
+	if audit.RequireObserved {
+		return nil, Hint("give an archive of key bindings as --keys, or leave --observed out", "%s: a key set knows no times", Shown(name))
+	}
 	keys, err := lineage.ParseKeySet(text)
 	if err != nil {
-		return nil, Hint(`a key file is a JSON object from principal to JWKS: {"spiffe://…": {"keys": […]}}`,
+		return nil, Hint(`a key file is a JSON object from principal to JWKS, {"spiffe://…": {"keys": […]}}, or an archive of key bindings`,
 			"%s: %w", Shown(name), err)
 	}
 	return keys, nil

@@ -7,13 +7,16 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kest-go/kest/binding"
 	"github.com/kest-go/kest/lineage"
 )
 
 // VerifyOptions are the arguments of a verification.
 type VerifyOptions struct {
 	File string // passport; "-" is standard input
-	Keys string // key set; required
+	Keys string // key set or archive of key bindings; required
+	// Observed demands that the archive saw every entry while its key was valid.
+	Observed bool
 
 	// Tips are the hashes that were announced with the passport, each element a comma-separated list. nil when
 	// none were announced; one empty element announces an empty passport.
@@ -72,7 +75,7 @@ func (e *Env) verifier(ctx context.Context, o VerifyOptions) (*verifier, error) 
 	if err != nil {
 		return nil, err
 	}
-	keys, err := e.Keys(ctx, o.Keys)
+	keys, err := e.Keys(ctx, o.Keys, binding.AuditConfig{RequireObserved: o.Observed})
 	if err != nil {
 		return nil, err
 	}

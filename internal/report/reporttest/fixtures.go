@@ -14,7 +14,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
+	"github.com/kest-go/kest/binding"
 	"github.com/kest-go/kest/lineage"
 )
 
@@ -52,7 +54,7 @@ func (b *builder) entry(principal, operation string, edit func(*lineage.Entry), 
 	e := lineage.Entry{
 		Runtime: lineage.Runtime{Name: "kest-go", Version: "0.1.0"}, Operation: operation,
 		ID:             fmt.Sprintf("01900000-0000-7000-8000-%012x", b.n),
-		Classification: "system", TrustScore: 100, TimestampMS: 1_795_000_000_000 + int64(b.n),
+		Classification: "system", TrustScore: 100, TimestampMS: signed.UnixMilli() + int64(b.n),
 		Labels: map[string]string{
 			lineage.LabelPrincipal: principal, lineage.LabelTraceID: trace, lineage.LabelSourceType: lineage.SourceInternal,
 		},
@@ -153,6 +155,8 @@ func wide(n int) *builder {
 // Write puts the fixtures into a folder and returns their names.
 //
 //	keys.json  other-keys.json  keys of everybody, and of somebody else
+//	archive.json  archive-late.json  archive-unseen.json  bindings of Web by a KMS key and of Pay by itself; the entries
+//		of good.json were seen in time, after the keys had ended, or nobody knows when
 //	good.json  spaced.json  empty.json  diamond.json  wide.json  hostile.json (its second entry lies)
 //	signature.json  reordered.json  cut.json  trust.json  stranger.json  many.json
 //	header.txt  header_z.txt  header_cut.txt  header_claim.txt: good.json in a baggage header, or not
@@ -198,11 +202,60 @@ func fixtures() (map[string][]byte, error) {
 	files["header_cut.txt"] = []byte("kest.passport=" + percent(passport(entries[:2])) + ",kest.chain_tip=" + tip)
 	files["header_claim.txt"] = []byte("kest.claim_check=5f0c1b7e-3c0f-4b6e-9d53-0a3f2f4f8a11,kest.chain_tip=" + tip)
 	var err error
+	for name, seen := range map[string]time.Time{
+		"archive.json": signed.Add(time.Minute), "archive-late.json": signed.Add(48 * time.Hour), "archive-unseen.json": {},
+	} {
+		if files[name], err = archive(good, seen); err != nil {
+			return nil, err
+		}
+	}
 	if files["keys.json"], err = keys(Web, Pay, Evil); err == nil {
 		files["other-keys.json"], err = keys(Web)
 	}
 	files["tip.txt"] = []byte(tip)
 	return files, err
+}
+
+// signed is when all entries were signed.
+var signed = time.UnixMilli(1_795_000_000_000)
+
+// archive is that of a passport whose entries were seen at a time, or not.
+func archive(b *builder, seen time.Time) ([]byte, error) {
+	const kms = "arn:aws:kms:eu-central-1:123456789012:key/reporttest"
+	a, ctx, root := &binding.Archive{}, context.Background(), key(kms)
+	statement := func(principal string) lineage.Statement {
+		return lineage.Statement{Principal: principal, Key: key(principal).Public().(ed25519.PublicKey),
+			NotBefore: signed.Add(-time.Hour), NotAfter: signed.Add(time.Hour)}
+	}
+	web, err := lineage.Certify(ctx, statement(Web), lineage.StatementKey{Public: root.Public(), ID: kms,
+		Sign: func(_ context.Context, input []byte) ([]byte, error) { return ed25519.Sign(root, input), nil }})
+	if err != nil {
+		return nil, err
+	}
+	signer, err := lineage.NewSigner(Pay, key(Pay))
+	if err != nil {
+		return nil, err
+	}
+	pay, err := lineage.CertifySelf(ctx, statement(Pay), signer)
+	if err != nil {
+		return nil, err
+	}
+	roots, err := lineage.NewRoots(lineage.RootsConfig{Self: []string{Pay}, KMS: []lineage.KMSRoot{
+		{Key: lineage.RootKey{ID: kms, Public: root.Public()}, Principals: []string{Web}}}})
+	if err == nil {
+		err = a.AddRoots(roots)
+	}
+	a.Add(web)
+	a.Add(pay)
+	for _, s := range b.list {
+		if !seen.IsZero() {
+			a.Observe(s.Hash(), seen)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return a.AppendJSON(nil)
 }
 
 func unreadable() map[string][]byte {

@@ -19,7 +19,8 @@ taints follow from the parents. Prints every entry, then the verdict.
 
 FILE is a passport, a JSON array of compact JWS strings, or the value of a
 baggage header; - is standard input.
-KEYS is a JSON object from principal to JWKS.
+KEYS is a JSON object from principal to JWKS, or an archive of key bindings:
+then a key counts for what was signed while its binding held, however long ago.
 
 Exit codes: 0 verified; 1 not verified; 2 wrong usage or unreadable input.`,
 		Example: `  kest verify passport.json --keys keys.json
@@ -40,7 +41,8 @@ Exit codes: 0 verified; 1 not verified; 2 wrong usage or unreadable input.`,
 }
 
 func keysFlag(cmd *cobra.Command, o *report.VerifyOptions) {
-	cmd.Flags().StringVar(&o.Keys, "keys", "", "JSON object from principal to JWKS")
+	cmd.Flags().StringVar(&o.Keys, "keys", "", "JSON object from principal to JWKS, or an archive of key bindings")
+	cmd.Flags().BoolVar(&o.Observed, "observed", false, "demand that the archive saw every entry while its key was valid")
 }
 
 func (c *cli) inspect() *cobra.Command {

@@ -1,0 +1,4 @@
+package spiffe
+
+// ParseEndpoint is for fuzzing.
+var ParseEndpoint = parseEndpoint
