@@ -1,6 +1,7 @@
 package identity_test
 
 import (
+	"context"
 	"crypto/ed25519"
 	"fmt"
 	"net"
@@ -9,6 +10,10 @@ import (
 	"strings"
 	"testing"
 
+	sdk "github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/kest-go/kest/aws"
+	"github.com/kest-go/kest/aws/awstest"
 	"github.com/kest-go/kest/binding"
 	"github.com/kest-go/kest/identity"
 	"github.com/kest-go/kest/identity/local"
@@ -31,6 +36,7 @@ func platforms() []platform {
 	return []platform{
 		{"SPIFFE, X.509-SVID", spiffePair(lineage.FormX509), lineage.FormX509},
 		{"SPIFFE, JWT-SVID", spiffePair(lineage.FormJWT), lineage.FormJWT},
+		{"AWS, KMS key that certifies", awsPair, lineage.FormKMS},
 		{"OIDC, token that names the key", oidcPair(true), lineage.FormOIDC},
 		{"OIDC, other token", oidcPair(false), lineage.FormSelf},
 		{"local", localPair, binding.Configured},
@@ -88,6 +94,24 @@ func fixed(t *testing.T, issuer *oidctest.Provider) (oidc.TokenSource, error) {
 	}
 	path := t.TempDir() + "/token"
 	return oidc.File(path), os.WriteFile(path, []byte(token), 0o600)
+}
+
+func awsPair(t *testing.T) (gate, ledger identity.Provider, keys func(identity.Provider) lineage.KeySource) {
+	cloud := awstest.Start(t)
+	var roots []lineage.KMSRoot
+	open := func(role string) identity.Provider {
+		c := cloud.Grant(awstest.Session(role))
+		config := aws.Config{KeyID: cloud.NewKey("ECC_NIST_P256"), Logger: quiet, AWSConfig: &sdk.Config{
+			Region: awstest.Region, BaseEndpoint: &cloud.URL,
+			Credentials: sdk.CredentialsProviderFunc(func(context.Context) (sdk.Credentials, error) { return c, nil }),
+		}}
+		p := must(aws.New(t.Context(), config))(t)
+		t.Cleanup(func() { p.Close() })
+		roots = append(roots, must(aws.Root(t.Context(), config, awstest.Role(role)))(t))
+		return p
+	}
+	gate, ledger = open("gate"), open("ledger")
+	return gate, ledger, bound(t, must(lineage.NewRoots(lineage.RootsConfig{KMS: roots}))(t))
 }
 
 func localPair(t *testing.T) (gate, ledger identity.Provider, keys func(identity.Provider) lineage.KeySource) {
