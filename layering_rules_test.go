@@ -38,7 +38,7 @@ type place struct {
 	layer layer
 	third []string // import paths outside the repository and the standard library that the package may lead to
 	noEnv bool     // no clock, network, file, environment or randomness of its own
-	over  []string // vocabularies that it is built upon: those of a vocabulary its adapters may use, too
+	over  []string // what it is built upon: vocabularies, and for auto what it links. Those of a vocabulary its adapters may use, too
 }
 
 func in(l layer, third ...string) place { return place{layer: l, third: third} }

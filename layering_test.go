@@ -54,7 +54,7 @@ var layers = map[string]place{
 	"cmd/kest":                   in(binary, anything),
 	"cmd/kest/internal/...":      in(binary, anything),
 	"cmd/kest-verify":            in(binary),
-	"auto":                       in(binary, anything),
+	"auto":                       in(adapter, anything).on("identity", "identity/local", "identity/oidc", "identity/spiffe", "aws"), // links them all
 	"bench":                      in(leaf, anything),
 	"conformance":                in(leaf, anything),
 	"e2e/...":                    in(leaf, anything),

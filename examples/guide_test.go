@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/kest-go/kest"
+	"github.com/kest-go/kest/binding"
+	"github.com/kest-go/kest/identity/spiffe"
 	"github.com/kest-go/kest/lineage"
 	"github.com/kest-go/kest/policy"
 	"github.com/kest-go/kest/policy/opa"
@@ -18,6 +20,7 @@ import (
 	"github.com/kest-go/kest/propagate"
 	"github.com/kest-go/kest/propagate/hopproof"
 	"github.com/kest-go/kest/propagate/kesthttp"
+	"github.com/kest-go/kest/store/memory"
 )
 
 // quiet drops the warnings that development set-ups deserve.
@@ -58,17 +61,25 @@ func Example_configureDevelopment() {
 	// Output: true
 }
 
-// Step 2, production: a policy server, and policies that no application can lift.
+// Step 2, production: a policy server, an identity that the platform vouches for, and policies that no application can
+// lift. A SPIFFE agent of the test kit stands in for SPIRE's.
 func Example_configureProduction() {
 	defer kest.Reset()
 	slog.SetDefault(quiet)
+	ctx, agentSocket := context.Background(), exampleAgent()
 
 	engine, err := opa.New(opa.Config{Host: "localhost", Port: 8181})
 	if err != nil {
 		log.Fatal(err)
 	}
+	identity, err := spiffe.New(ctx, spiffe.Config{SocketPath: agentSocket}) // "/run/spire/sockets/agent.sock"
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer identity.Close()
 	err = kest.Configure(kest.Config{
 		Engine:     engine,
+		Identity:   identity,
 		Enterprise: []string{"baseline-auth", "data-classification"},
 	})
 	if err != nil {
@@ -76,6 +87,51 @@ func Example_configureProduction() {
 	}
 	fmt.Println(kest.Default().Config().Enterprise)
 	// Output: [baseline-auth data-classification]
+}
+
+// Who signs, and who believes it: keys are published before they sign anything, and found by whoever has the roots.
+func Example_identity() {
+	slog.SetDefault(quiet)
+	ctx, agentSocket := context.Background(), exampleAgent()
+	store, err := memory.New(memory.Config{}) // replicas share one that is not in memory
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	identity, err := spiffe.New(ctx, spiffe.Config{SocketPath: agentSocket, Publish: binding.Publisher(store)})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer identity.Close()
+	keys, err := binding.New(binding.Config{Roots: identity, Own: identity, Store: store})
+	if err != nil {
+		log.Fatal(err)
+	}
+	verifier, err := lineage.NewVerifier(lineage.VerifierConfig{Keys: keys})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	guard, err := kest.New(kest.Config{Engine: policy.InsecureAllowAll(quiet), Identity: identity})
+	if err != nil {
+		log.Fatal(err)
+	}
+	pay, err := kest.Verified(guard, processPayment, kest.Policy("kest/allow_trusted"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx, session := kest.StartSession(ctx)
+	if _, err := pay(ctx, Payment{Order: "ORD-123", Amount: 99.95}); err != nil {
+		log.Fatal(err)
+	}
+	_, report, err := verifier.Verify(ctx, lineage.Unverified{Entries: session.Passport().Entries()})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, entry := range report.Entries() {
+		fmt.Println(entry.Principal, entry.Key.Form, entry.Key.Issuer)
+	}
+	// Output: spiffe://example.org/workload x509-svid example.org
 }
 
 // Steps 3 and 4: a protected function, and the passport that it leaves.

@@ -5,6 +5,7 @@ import (
 	"log"
 
 	"github.com/kest-go/kest"
+	"github.com/kest-go/kest/identity/spiffe/spiffetest"
 	"github.com/kest-go/kest/identity/static"
 	"github.com/kest-go/kest/lineage"
 	"github.com/kest-go/kest/policy"
@@ -18,6 +19,15 @@ func exampleKey(n byte) ed25519.PrivateKey {
 	seed := make([]byte, ed25519.SeedSize)
 	seed[0] = n
 	return ed25519.NewKeyFromSeed(seed)
+}
+
+// exampleAgent starts a SPIFFE agent that lives as long as the tests, and returns its socket.
+func exampleAgent() string {
+	agent, err := spiffetest.New(spiffetest.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	return agent.Addr()
 }
 
 func exampleGuard(principal string, key ed25519.PrivateKey, engine policy.Engine) (*kest.Guard, error) {
