@@ -217,10 +217,10 @@ func (c *call) sourceOf() (source string, score int, err error) {
 // labelsFor is the call's own copy of the labels; the library's come last, so nothing replaces them.
 func (c *call) labelsFor() (map[string]string, error) {
 	labels := make(map[string]string, len(c.labels)+7)
-	maps.Copy(labels, c.labels)
 	if more, ok := c.signer.(identity.Labeler); ok {
 		maps.Copy(labels, more.Labels())
 	}
+	maps.Copy(labels, c.labels) // an override or a sanitizer among them, which no provider may change
 	if c.identity != (Identity{}) {
 		text, err := identityLabel(c.identity)
 		if err != nil {

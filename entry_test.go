@@ -366,3 +366,39 @@ func TestConfigIsCopied(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 }
+
+// labeler knows more about its workload, and tries to say what is not its business.
+type labeler struct {
+	lineage.Signer
+	labels map[string]string
+}
+
+func (l labeler) Labels() map[string]string { return l.labels }
+
+// TestProviderLabels (SPEC §8 OIDC): what the provider knows of the workload is signed into the entry; it replaces nothing
+// that Kest or the call says.
+func TestProviderLabels(t *testing.T) {
+	r := newRig(t, func(c *kest.Config) {
+		next := c.Identity
+		c.Identity = provider{func(ctx context.Context) (lineage.Signer, error) {
+			s, err := next.Signer(ctx)
+			return labeler{s, map[string]string{
+				lineage.LabelIssuer: "https://issuer.example", lineage.LabelSubject: "payments", "team": "provider",
+				lineage.LabelPrincipal: "somebody else", lineage.LabelTraceID: "0", lineage.LabelSourceType: "system",
+				lineage.LabelTrustOverride: "100",
+			}}, err
+		}}
+	})
+	e := r.entry(t.Context(), kest.Label("team", "call"), kest.SourceType("user_input"), kest.TrustOverride(7))
+	for name, want := range map[string]string{
+		lineage.LabelIssuer: "https://issuer.example", lineage.LabelSubject: "payments", "team": "call",
+		lineage.LabelPrincipal: payments, lineage.LabelSourceType: "user_input", lineage.LabelTrustOverride: "7",
+	} {
+		if e.Labels[name] != want {
+			t.Errorf("%s is %q, want %q", name, e.Labels[name], want)
+		}
+	}
+	if len(e.Labels[lineage.LabelTraceID]) != 32 {
+		t.Errorf("trace id %q", e.Labels[lineage.LabelTraceID])
+	}
+}

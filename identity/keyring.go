@@ -25,7 +25,7 @@ type Binder interface {
 }
 
 // A Labeler is a [lineage.Signer] that knows more about the workload than its name. The labels go into every entry that
-// it signs; those that Kest itself writes take precedence.
+// it signs; those of the call and those that Kest itself writes take precedence.
 type Labeler interface {
 	Labels() map[string]string
 }
