@@ -78,6 +78,9 @@ func TestSignals(t *testing.T) {
 		{"AWS key alone", identity.AWS, machine(map[string]string{"KEST_AWS_KMS_KEY_ID": "k"}), true},
 		{"AWS empty key", identity.AWS, machine(map[string]string{"AWS_ROLE_ARN": "r", "KEST_AWS_KMS_KEY_ID": ""}), true},
 		{"OIDC", identity.OIDC, machine(map[string]string{"KEST_OIDC_TOKEN_PATH": "/var/token"}, "/var/token"), false},
+		{"OIDC, token in the environment", identity.OIDC, machine(map[string]string{"KEST_OIDC_TOKEN": token}), false},
+		{"OIDC, empty token", identity.OIDC, machine(map[string]string{"KEST_OIDC_TOKEN": ""}), true},
+		{"OIDC, two tokens", identity.OIDC, machine(map[string]string{"KEST_OIDC_TOKEN": token, "KEST_OIDC_TOKEN_PATH": "/t"}, "/t"), true},
 		{"OIDC, no file", identity.OIDC, machine(map[string]string{"KEST_OIDC_TOKEN_PATH": "/var/token"}), true},
 		{"OIDC, empty", identity.OIDC, machine(map[string]string{"KEST_OIDC_TOKEN_PATH": ""}), true},
 		{"OIDC, token instead of path", identity.OIDC, machine(map[string]string{"KEST_OIDC_TOKEN_PATH": token}), true},
@@ -270,7 +273,7 @@ func TestFindingsHoldNoSecret(t *testing.T) {
 		"AWS_EXECUTION_ENV": "env-4711", "KEST_AWS_KMS_KEY_ID": "key-4711",
 	}
 	for _, value := range []string{token, strings.Repeat("4711", 100), "/4711" + strings.Repeat("x", 300), "https://user:4711@host/", "x" + token} {
-		variables["SPIFFE_ENDPOINT_SOCKET"], variables["KEST_OIDC_TOKEN_PATH"] = value, value
+		variables["SPIFFE_ENDPOINT_SOCKET"], variables["KEST_OIDC_TOKEN_PATH"], variables["KEST_OIDC_TOKEN"] = value, value, value
 		_, findings, err := identity.Detect(context.Background(), machine(variables), identity.StandardProbes()...)
 		text, _ := json.Marshal(findings)
 		for _, secret := range []string{"4711", token} {

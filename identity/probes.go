@@ -99,15 +99,24 @@ func awsSignal(env Env) Signal {
 	return Signal{Present: true, Detail: role + " and " + key + " are set"}
 }
 
+// oidcSignal looks for a token in a file or in the environment itself. The second is never shown.
 func oidcSignal(env Env) Signal {
-	const name = "KEST_OIDC_TOKEN_PATH"
-	value, set := env.Lookup(name)
-	if !set {
-		return Signal{Detail: name + " is not set"}
+	const file, name = "KEST_OIDC_TOKEN_PATH", "KEST_OIDC_TOKEN"
+	path, hasFile := env.Lookup(file)
+	token, hasToken := env.Lookup(name)
+	switch {
+	case !hasFile && !hasToken:
+		return Signal{Detail: file + " is not set"}
+	case hasFile && hasToken:
+		return Signal{Present: true, Detail: file + " and " + name + " are set", Err: errors.New("unset one of them")}
+	case hasToken && token == "":
+		return Signal{Present: true, Detail: name + " is empty", Err: errEmpty}
+	case hasToken:
+		return Signal{Present: true, Detail: name + " is set"}
 	}
-	s := variable(name, value)
-	if s.Err == nil && !env.exists(value) {
-		s.Err = errors.New("there is no such file; mount the token or unset " + name)
+	s := variable(file, path)
+	if s.Err == nil && !env.exists(path) {
+		s.Err = errors.New("there is no such file; mount the token or unset " + file)
 	}
 	return s
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/kest-go/kest/aws/awstest"
 	"github.com/kest-go/kest/binding"
 	"github.com/kest-go/kest/identity"
+	"github.com/kest-go/kest/identity/device"
 	"github.com/kest-go/kest/identity/local"
 	"github.com/kest-go/kest/identity/oidc"
 	"github.com/kest-go/kest/identity/oidc/oidctest"
@@ -38,6 +39,7 @@ func platforms() []platform {
 		{"SPIFFE, JWT-SVID", spiffePair(lineage.FormJWT), lineage.FormJWT},
 		{"AWS, KMS key that certifies", awsPair, lineage.FormKMS},
 		{"OIDC, token that names the key", oidcPair(true), lineage.FormOIDC},
+		{"OIDC, person who logged in", devicePair, lineage.FormOIDC},
 		{"OIDC, other token", oidcPair(false), lineage.FormSelf},
 		{"local", localPair, binding.Configured},
 	}
@@ -94,6 +96,25 @@ func fixed(t *testing.T, issuer *oidctest.Provider) (oidc.TokenSource, error) {
 	}
 	path := t.TempDir() + "/token"
 	return oidc.File(path), os.WriteFile(path, []byte(token), 0o600)
+}
+
+// devicePair has a person for a gate, who logs in by the device flow (RFC 8628) and whose tokens are exchanged for ones that
+// name the key, and a service for a ledger.
+func devicePair(t *testing.T) (gate, ledger identity.Provider, keys func(identity.Provider) lineage.KeySource) {
+	people, services := oidctest.Start(t), oidctest.Start(t)
+	person := must(device.New(t.Context(), device.Config{
+		Issuer: people.Issuer, ClientID: oidctest.DeviceClient, ClientSecret: oidctest.DeviceSecret, Exchange: true,
+		Keyring: device.Memory(), Show: func(p device.Prompt) error { return people.Approve(p.Code) }, Logger: quiet,
+	}))(t)
+	open := func(source oidc.TokenSource, issuer string) identity.Provider {
+		p := must(oidc.New(t.Context(), oidc.Config{Source: source, Issuer: issuer, RequireBound: true, Logger: quiet}))(t)
+		t.Cleanup(func() { p.Close() })
+		return p
+	}
+	gate, ledger = open(person, people.Issuer), open(services, services.Issuer)
+	return gate, ledger, bound(t, must(oidc.NewRoots(t.Context(), oidc.RootsConfig{Logger: quiet, Issuers: map[string][]string{
+		people.Issuer: {lineage.OIDCPrincipal(people.Issuer, oidctest.Person)}, services.Issuer: {services.Principal()},
+	}}))(t))
 }
 
 func awsPair(t *testing.T) (gate, ledger identity.Provider, keys func(identity.Provider) lineage.KeySource) {

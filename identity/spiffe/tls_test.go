@@ -44,7 +44,7 @@ func serveID(t *testing.T, config *tls.Config) *httptest.Server {
 
 // get asks over a new connection.
 func get(server *httptest.Server, config *tls.Config) (string, error) {
-	transport := &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true}
+	transport := &http.Transport{TLSClientConfig: config.Clone(), ForceAttemptHTTP2: true}
 	defer transport.CloseIdleConnections()
 	response, err := (&http.Client{Transport: transport, Timeout: 10 * time.Second}).Get(server.URL)
 	if err != nil {
