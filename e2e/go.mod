@@ -6,8 +6,9 @@ require (
 	github.com/aws/aws-sdk-go-v2 v1.48.0
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/kest-go/kest v0.0.0
-	github.com/kest-go/kest/aws v0.0.0-00010101000000-000000000000
-	github.com/kest-go/kest/identity/oidc v0.0.0-00010101000000-000000000000
+	github.com/kest-go/kest/aws v0.0.0
+	github.com/kest-go/kest/identity/device v0.0.0
+	github.com/kest-go/kest/identity/oidc v0.0.0
 	github.com/kest-go/kest/identity/spiffe v0.0.0
 	github.com/kest-go/kest/propagate/hopproof v0.0.0
 	github.com/kest-go/kest/propagate/kestgrpc v0.0.0
@@ -41,12 +42,14 @@ require (
 	github.com/aws/smithy-go v1.28.9 // indirect
 	github.com/bmatcuk/doublestar/v4 v4.10.4 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
+	github.com/danieljoos/wincred v1.2.3 // indirect
 	github.com/dunglas/httpsfv v1.1.2 // indirect
 	github.com/dustin/go-humanize v1.1.0 // indirect
 	github.com/go-chi/chi/v5 v5.5.0 // indirect
 	github.com/go-jose/go-jose/v4 v4.1.8 // indirect
 	github.com/go-logr/logr v1.4.4 // indirect
 	github.com/go-logr/stdr v1.2.2 // indirect
+	github.com/godbus/dbus/v5 v5.2.2 // indirect
 	github.com/google/go-tpm v0.9.8 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/gorilla/securecookie v1.1.2 // indirect
@@ -65,6 +68,7 @@ require (
 	github.com/redis/rueidis v1.0.79 // indirect
 	github.com/remyoudompheng/bigfft v0.0.0-20230129092748-24d4a6f8daec // indirect
 	github.com/rs/cors v1.11.1 // indirect
+	github.com/zalando/go-keyring v0.2.8 // indirect
 	github.com/zitadel/oidc/v3 v3.51.17 // indirect
 	github.com/zitadel/schema v1.3.2 // indirect
 	go.opentelemetry.io/auto/sdk v1.2.1 // indirect
@@ -87,6 +91,7 @@ require (
 replace (
 	github.com/kest-go/kest => ../
 	github.com/kest-go/kest/aws => ../aws
+	github.com/kest-go/kest/identity/device => ../identity/device
 	github.com/kest-go/kest/identity/oidc => ../identity/oidc
 	github.com/kest-go/kest/identity/spiffe => ../identity/spiffe
 	github.com/kest-go/kest/propagate/hopproof => ../propagate/hopproof
