@@ -67,10 +67,14 @@ type Source struct {
 	rate   rate
 
 	mu      sync.RWMutex
-	known   map[string]*known // by key id
+	known   map[claim]*known
 	missing map[string]time.Time
 	flights map[string]*flight
 }
+
+// A claim is that a key speaks for a principal. A platform certifies any key for whoever asks, also one that they do not
+// hold, so what is known of one principal must not stand in the way of another.
+type claim struct{ principal, keyID string }
 
 var (
 	_ lineage.KeySource = (*Source)(nil)
@@ -112,7 +116,7 @@ func New(c Config) (*Source, error) {
 	}
 	return &Source{
 		config: c, rate: rate{perSecond: float64(c.FetchRate), tokens: 2 * float64(c.FetchRate)},
-		known: map[string]*known{}, missing: map[string]time.Time{}, flights: map[string]*flight{},
+		known: map[claim]*known{}, missing: map[string]time.Time{}, flights: map[string]*flight{},
 	}, nil
 }
 
@@ -175,15 +179,15 @@ func (s *Source) find(ctx context.Context, principal, keyID string) (*known, err
 	}
 	now := time.Now()
 	s.mu.RLock()
-	k := s.known[keyID]
+	k := s.known[claim{principal, keyID}]
 	s.mu.RUnlock()
 	if k != nil && k.roots == roots && k.key.Covers(now, s.config.Leeway) {
-		return k.of(principal), nil
+		return k, nil
 	}
 	if k != nil { // other roots, or its time is over
 		again, err := s.verify(ctx, k.binding, now)
 		if again != nil || err != nil {
-			return again.of(principal), err
+			return again, err
 		}
 		s.forget(k)
 	}
@@ -249,7 +253,7 @@ func (s *Source) verify(ctx context.Context, b *lineage.KeyBinding, now time.Tim
 func (s *Source) remember(k *known, now time.Time) (fresh bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	id := k.binding.KeyID()
+	id := claim{k.key.Principal, k.binding.KeyID()}
 	_, had := s.known[id]
 	if !had && len(s.known) >= s.config.MaxKeys {
 		for id, other := range s.known {
@@ -265,14 +269,14 @@ func (s *Source) remember(k *known, now time.Time) (fresh bool) {
 		}
 	}
 	s.known[id] = k
-	delete(s.missing, id)
+	delete(s.missing, id.keyID)
 	return !had
 }
 
 func (s *Source) forget(k *known) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if id := k.binding.KeyID(); s.known[id] == k {
+	if id := (claim{k.key.Principal, k.binding.KeyID()}); s.known[id] == k {
 		delete(s.known, id)
 	}
 }
@@ -281,18 +285,18 @@ func (s *Source) forget(k *known) {
 // other signers, as far as they are known here, the latest signer first. What does not fit into [MaxOffered] and
 // [MaxOfferedBytes] is left out.
 func (s *Source) Bindings(p lineage.Passport) []string {
-	var ids []string
-	seen := map[string]bool{}
+	var claims []claim
+	seen := map[claim]bool{}
 	var own *lineage.KeyBinding
 	if s.config.Own != nil {
 		if own = s.config.Own.Binding(""); own != nil {
-			seen[own.KeyID()] = true
+			seen[claim{own.Principal(), own.KeyID()}] = true
 		}
 	}
 	for _, signed := range p.All() {
-		if id := signed.KeyID(); !seen[id] {
-			seen[id] = true
-			ids = append(ids, id)
+		if c := (claim{signed.Entry().Principal(), signed.KeyID()}); !seen[c] {
+			seen[c] = true
+			claims = append(claims, c)
 		}
 	}
 	var out []string
@@ -303,22 +307,22 @@ func (s *Source) Bindings(p lineage.Passport) []string {
 		}
 	}
 	add(own)
-	for i := len(ids) - 1; i >= 0; i-- {
-		add(s.binding(ids[i]))
+	for i := len(claims) - 1; i >= 0; i-- {
+		add(s.binding(claims[i]))
 	}
 	return out
 }
 
 // binding is what is known about a key, verified before or of this process's own.
-func (s *Source) binding(keyID string) *lineage.KeyBinding {
+func (s *Source) binding(c claim) *lineage.KeyBinding {
 	s.mu.RLock()
-	k := s.known[keyID]
+	k := s.known[c]
 	s.mu.RUnlock()
 	switch {
 	case k != nil:
 		return k.binding
 	case s.config.Own != nil:
-		return s.config.Own.Binding(keyID)
+		return s.config.Own.Binding(c.keyID)
 	}
 	return nil
 }

@@ -27,7 +27,7 @@ func (i *Ingress) lineage(limited, ctx context.Context, r Request) (*Arrival, li
 	}
 	var passport lineage.Passport
 	if arrival.Present {
-		offered := lineage.WithOffered(limited, arrival.offers)
+		offered := offering(limited, arrival.offers)
 		if passport, _, err = i.config.Verifier.Verify(offered, arrival.Lineage); err != nil {
 			return nil, lineage.Passport{}, unverified(err)
 		}
@@ -87,7 +87,7 @@ func (i *Ingress) prove(ctx context.Context, p lineage.Passport, hop *HopRequest
 	}
 	principal, err := soleSigner(p)
 	if err != nil {
-		return false, err
+		return false, refuse(Forbidden, "%w: %w", ErrBadProof, err)
 	}
 	// Before the proof is looked at, so that one made for another service does not use up its nonce here.
 	if len(hop.Fields["signature-input"]) > 0 && !slices.Contains(i.config.Authorities, normalAuthority(hop.Authority)) {
@@ -107,28 +107,32 @@ func (i *Ingress) prove(ctx context.Context, p lineage.Passport, hop *HopRequest
 }
 
 // peer holds the sender to the tip as [Ingress.prove] does, by what mutual TLS shows of the connection.
-func (i *Ingress) peer(p lineage.Passport, peer string) error {
+func (i *Ingress) peer(p lineage.Passport, r Request) error {
 	if !i.config.RequirePeer || p.Len() == 0 {
 		return nil
 	}
 	principal, err := soleSigner(p)
 	switch {
 	case err != nil:
-		return err
-	case peer == "":
+		return &RefusedError{Forbidden, err}
+	case r.PeerErr != nil:
+		return refuse(Forbidden, "the connection does not show who the peer is: %w", r.PeerErr)
+	case r.Peer == "":
 		return refuse(Forbidden, "the connection does not show who the peer is; mutual TLS is required")
-	case peer != principal:
-		return refuse(Forbidden, "the lineage ends in an entry of %.100q, but the peer is %.100q", principal, peer)
+	case r.Peer != principal:
+		return refuse(Forbidden, "the lineage ends in an entry of %.100q, but the peer is %.100q", principal, r.Peer)
 	}
 	return nil
 }
+
+var errSeveral = errors.New("the lineage ends in entries of several workloads; the sender must seal it")
 
 // soleSigner is the workload that signed every tip.
 func soleSigner(p lineage.Passport) (string, error) {
 	principal := p.Last().Entry().Principal()
 	for _, leaf := range p.Leaves() {
 		if leaf.Entry().Principal() != principal {
-			return "", refuse(Forbidden, "%w: the lineage ends in entries of several workloads; the sender must seal it", ErrBadProof)
+			return "", errSeveral
 		}
 	}
 	return principal, nil
@@ -240,10 +244,18 @@ func hookError(err error) error {
 }
 
 // Passport restores and verifies the lineage of one message without opening a session, for a consumer that brings
-// several messages together: it joins each into one session. Hop proofs are not looked at.
+// several messages together: it joins each into one session. Hop proofs are not looked at. Messages have no peer, so
+// an ingress with RequirePeer refuses them.
 func (i *Ingress) Passport(ctx context.Context, carrier propagation.TextMapCarrier) (lineage.Passport, error) {
 	limited, cancel := context.WithTimeout(ctx, i.config.Timeout)
 	defer cancel()
-	_, passport, err := i.lineage(limited, ctx, Request{Carrier: carrier})
-	return passport, err
+	r := Request{Carrier: carrier}
+	_, passport, err := i.lineage(limited, ctx, r)
+	if err == nil {
+		err = i.peer(passport, r)
+	}
+	if err != nil {
+		return lineage.Passport{}, err
+	}
+	return passport, nil
 }

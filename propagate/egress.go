@@ -240,7 +240,7 @@ func (e *Egress) learn(ctx context.Context, sent lineage.Passport, values []stri
 	if err != nil {
 		return more, err
 	}
-	passport, _, err := e.config.Verifier.VerifyOnto(lineage.WithOffered(ctx, bindings), sent, u)
+	passport, _, err := e.config.Verifier.VerifyOnto(offering(ctx, bindings), sent, u)
 	if err != nil {
 		return more, err
 	}

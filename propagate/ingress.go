@@ -49,8 +49,9 @@ type IngressConfig struct {
 	Authorities []string
 
 	// RequirePeer demands that whoever signed the tip is the peer of the connection, as mutual TLS shows it; transports
-	// say who that is. Behind a proxy that ends TLS the peer is the proxy, so hop proofs are the way there. It may stand
-	// beside Proofs.
+	// say who that is ([Request].Peer), and lineage on a connection that shows nobody is refused. Requests without lineage
+	// are what Listener says. Behind a proxy that ends TLS the peer is the proxy, so hop proofs are the way there. It may
+	// stand beside Proofs.
 	RequirePeer bool
 
 	// Tokens checks bearer tokens. nil: requests with one are served as if they had none.
@@ -130,6 +131,9 @@ func (c *IngressConfig) problems() []error {
 	return out
 }
 
+// RequiresPeer reports whether the ingress asks transports who the peer of a connection is.
+func (i *Ingress) RequiresPeer() bool { return i.config.RequirePeer }
+
 // A Request is what an [Ingress] looks at.
 type Request struct {
 	// Carrier holds the baggage, and traceparent when no span was begun for the request. nil: what
@@ -137,8 +141,10 @@ type Request struct {
 	Carrier propagation.TextMapCarrier
 	// Authorization holds the values of the field of that name.
 	Authorization []string
-	// Peer is the principal at the other end of the connection as mutual TLS has shown it, "" when it has not.
-	Peer string
+	// Peer is the principal at the other end of the connection as mutual TLS has shown it, "" when it has not. PeerErr is
+	// why not, for the log.
+	Peer    string
+	PeerErr error
 	// Hop is what a hop proof covers; nil where there are none, as in queues.
 	Hop *HopRequest
 }
@@ -181,11 +187,11 @@ func (i *Ingress) admit(ctx context.Context, r Request) (context.Context, Admiss
 		return nil, Admission{}, err
 	}
 	admission := Admission{Lineage: passport}
-	if err := i.peer(passport, r.Peer); err != nil {
+	if err := i.peer(passport, r); err != nil { // before the proof, so that its nonce is not used up
 		return nil, Admission{}, err
 	}
 	// The proof may be by a newer key than the tip.
-	if admission.Proven, err = i.prove(lineage.WithOffered(limited, arrival.offers), passport, r.Hop); err != nil {
+	if admission.Proven, err = i.prove(offering(limited, arrival.offers), passport, r.Hop); err != nil {
 		return nil, Admission{}, err
 	}
 	caller, err := i.caller(limited, r.Authorization)

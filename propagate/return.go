@@ -93,10 +93,10 @@ func (p *Propagator) restoreReturn(ctx context.Context, values []string) (u line
 	if err != nil {
 		return lineage.Unverified{}, nil, false, err
 	}
-	if bindings, err = readOffers(h.ours); err != nil {
-		return lineage.Unverified{}, nil, false, err
-	}
 	_, more = h.ours[keyMore]
+	if bindings, err = readOffers(h.ours); err != nil {
+		return lineage.Unverified{}, nil, more, err
+	}
 	u, present, err := p.restore(ctx, h.ours)
 	switch {
 	case err != nil:

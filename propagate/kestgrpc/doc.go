@@ -38,6 +38,12 @@
 // counts. Messages that were received before the end of a stream are used before their lineage is known; with
 // StrictReturn the session of the caller is unusable when it does not come.
 //
+// # Peers
+//
+// With RequirePeer of the ingress, whoever presents lineage must be the workload that signed its tip, as mutual TLS shows:
+// Peer finds its name in the state of connections whose credentials are those of package credentials (TLSInfo), and others
+// have no peer. Behind a proxy that ends TLS the peer is the proxy; use hop proofs there.
+//
 // # Other interceptors
 //
 // Interceptors before ServerInterceptor run for calls that may be refused, and those after ClientInterceptor must leave
@@ -47,7 +53,8 @@
 //
 // # Limits
 //
-// baggage and kest-lineage have at most 8,192 bytes each ([propagate.MaxHeader]); a hop proof adds a few hundred.
+// baggage and kest-lineage have at most 8,192 bytes each, key bindings included ([propagate.MaxHeader]); a hop proof adds
+// a few hundred.
 // grpc-go takes 16 MiB of metadata by default. Implementations in other languages often take 8 KiB in all: raise their
 // limit, or set propagate.Config.Threshold so that larger passports go to the store.
 package kestgrpc

@@ -21,8 +21,9 @@ type ServerConfig struct {
 	// Ingress is required: it decides who is served. Its Authorities are names as clients dial them, without the
 	// default port ":443".
 	Ingress *propagate.Ingress
-	// Peer names the principal of a TLS client whose certificate was verified, for an ingress with RequirePeer: PeerID of
-	// identity/spiffe, for example. nil: connections show nobody.
+	// Peer names the principal of a TLS client, for an ingress with RequirePeer, which needs it: PeerID of
+	// identity/spiffe, for example. It must refuse a certificate that was not verified: under tls.RequestClientCert and
+	// RequireAnyClientCert anybody can show any. It is asked for each call, and is safe for concurrent use.
 	Peer func(*tls.ConnectionState) (string, error)
 	// Exempt are the methods ("/grpc.health.v1.Health/Check") and services ("/grpc.health.v1.Health/") that anybody
 	// may call. They are not looked at, and nothing guarded can run in them. Empty: none.
@@ -42,6 +43,9 @@ func NewServerInterceptor(c ServerConfig) (*ServerInterceptor, error) {
 	var problems []error
 	if c.Ingress == nil {
 		problems = append(problems, errors.New("kestgrpc: Ingress is nil; make one with propagate.NewIngress"))
+	}
+	if c.Ingress != nil && c.Ingress.RequiresPeer() && c.Peer == nil {
+		problems = append(problems, errors.New("kestgrpc: Peer is nil, which the RequirePeer of the ingress needs; give PeerID of identity/spiffe, for example"))
 	}
 	s := &ServerInterceptor{ingress: c.Ingress, peer: c.Peer, exempt: map[string]bool{}}
 	for _, name := range c.Exempt {
@@ -102,8 +106,9 @@ func (s *ServerInterceptor) admit(ctx context.Context, method string) (context.C
 		return propagate.Refuse(ctx, errExempt), func() metadata.MD { return nil }, nil
 	}
 	md, _ := metadata.FromIncomingContext(ctx) // a copy
+	principal, noPeer := s.peerOf(ctx)
 	out, admission, err := s.ingress.Admit(ctx, propagate.Request{
-		Carrier: carrier(md), Authorization: md.Get(fieldAuthorization), Hop: arrived(method, md), Peer: s.peerOf(ctx),
+		Carrier: carrier(md), Authorization: md.Get(fieldAuthorization), Hop: arrived(method, md), Peer: principal, PeerErr: noPeer,
 	})
 	if err != nil {
 		return nil, nil, refused(err)
@@ -121,21 +126,21 @@ func (s *ServerInterceptor) admit(ctx context.Context, method string) (context.C
 	}, nil
 }
 
-// peerOf is who the connection shows, "" when that is nobody: an ingress that requires a peer then refuses.
-func (s *ServerInterceptor) peerOf(ctx context.Context) string {
+// peerOf is who the connection shows, "" when that is nobody: the ingress then refuses lineage.
+func (s *ServerInterceptor) peerOf(ctx context.Context) (string, error) {
 	p, ok := peer.FromContext(ctx)
-	if !ok || s.peer == nil {
-		return ""
+	if !ok || !s.ingress.RequiresPeer() {
+		return "", nil
 	}
 	info, ok := p.AuthInfo.(credentials.TLSInfo)
 	if !ok {
-		return ""
+		return "", nil
 	}
 	principal, err := s.peer(&info.State)
 	if err != nil {
-		return ""
+		return "", err // whatever else came
 	}
-	return principal
+	return principal, nil
 }
 
 // serverStream has the context of the admitted call.

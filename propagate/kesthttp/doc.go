@@ -19,6 +19,11 @@
 // Instrumentation that reads or writes the baggage header goes around Handler and under Transport: whatever comes out
 // of an outer layer is verified, and what an inner layer changes breaks the hop proof and is noticed.
 //
+// # Peers
+//
+// With RequirePeer of the ingress, whoever presents lineage must be the workload that signed its tip, as mutual TLS shows:
+// Peer finds its name in the connection's state. Behind a proxy that ends TLS the peer is the proxy; use hop proofs there.
+//
 // # Bodies
 //
 // A hop proof covers the body by its digest (RFC 9530), so a sender must know the whole of it before the first byte

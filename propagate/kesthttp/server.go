@@ -22,8 +22,9 @@ const DefaultMaxBody = 1 << 20
 type HandlerConfig struct {
 	// Ingress is required: it decides who is served.
 	Ingress *propagate.Ingress
-	// Peer names the principal of a TLS client whose certificate was verified, for an ingress with RequirePeer: PeerID of
-	// identity/spiffe, for example. nil: connections show nobody.
+	// Peer names the principal of a TLS client, for an ingress with RequirePeer, which needs it: PeerID of
+	// identity/spiffe, for example. It must refuse a certificate that was not verified: under tls.RequestClientCert and
+	// RequireAnyClientCert anybody can show any. It is asked for each request, and is safe for concurrent use.
 	Peer func(*tls.ConnectionState) (string, error)
 	// MaxBody bounds the bodies of requests with a hop proof, in bytes; 0 means [DefaultMaxBody].
 	MaxBody int64
@@ -40,6 +41,9 @@ func NewHandler(c HandlerConfig) (*Handler, error) {
 	var problems []error
 	if c.Ingress == nil {
 		problems = append(problems, errors.New("kesthttp: Ingress is nil; make one with propagate.NewIngress"))
+	}
+	if c.Ingress != nil && c.Ingress.RequiresPeer() && c.Peer == nil {
+		problems = append(problems, errors.New("kesthttp: Peer is nil, which the RequirePeer of the ingress needs; give PeerID of identity/spiffe, for example"))
 	}
 	if c.MaxBody < 0 {
 		problems = append(problems, errors.New("kesthttp: MaxBody is negative; use a number of bytes, or 0 for the default"))
@@ -61,11 +65,13 @@ func (h *Handler) Wrap(next http.Handler) http.Handler {
 }
 
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	peer, noPeer := h.peer(r)
 	ctx, admission, err := h.config.Ingress.Admit(r.Context(), propagate.Request{
 		Carrier:       propagation.HeaderCarrier(r.Header),
 		Authorization: r.Header["Authorization"],
 		Hop:           hopRequest(r),
-		Peer:          h.peer(r),
+		Peer:          peer,
+		PeerErr:       noPeer,
 	})
 	if err == nil && admission.Proven {
 		if err = h.holdBody(r); err != nil {
@@ -94,16 +100,16 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next http.Handle
 	a.finish() // not after a panic: what was held is not sent, and the server ends the connection
 }
 
-// peer is who the connection shows, "" when that is nobody: an ingress that requires a peer then refuses.
-func (h *Handler) peer(r *http.Request) string {
-	if h.config.Peer == nil || r.TLS == nil {
-		return ""
+// peer is who the connection shows, "" when that is nobody: the ingress then refuses lineage.
+func (h *Handler) peer(r *http.Request) (string, error) {
+	if !h.config.Ingress.RequiresPeer() || r.TLS == nil {
+		return "", nil
 	}
 	principal, err := h.config.Peer(r.TLS)
 	if err != nil {
-		return ""
+		return "", err // whatever else came
 	}
-	return principal
+	return principal, nil
 }
 
 // holdBody reads the body of a request with a hop proof that holds, and compares it with its digest, which the proof
