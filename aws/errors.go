@@ -50,11 +50,7 @@ func called(err error) error {
 	var address *url.Error
 	switch {
 	case errors.As(err, &api):
-		code := api.ErrorCode()
-		e.text = fmt.Sprintf("%.80s: %s", code, firstLine(api.ErrorMessage()))
-		if h, known := hints[code]; known {
-			e.refused, e.text = h.refused, e.text+"; "+h.advice
-		}
+		e.refused, e.text = advise(api)
 	case errors.Is(err, context.DeadlineExceeded):
 		e.text = "no answer in time; check the network, the endpoint and Config.Timeout"
 	case errors.As(err, &address):
@@ -62,10 +58,26 @@ func called(err error) error {
 	default:
 		e.text = firstLine(err.Error())
 	}
-	if name := operation(err); name != "" {
+	switch name := operation(err); {
+	case strings.HasPrefix(name, "ec2imds"): // the SDK's last resort
+		e.text = "no credentials found; give this process a role (IRSA, ECS, EC2), a profile, or AWS_ACCESS_KEY_ID"
+	case name != "":
 		e.text = name + ": " + e.text
 	}
 	return e
+}
+
+func advise(api smithy.APIError) (refused bool, text string) {
+	text = firstLine(api.ErrorMessage())
+	code := api.ErrorCode()
+	if code == "" { // of a container's credential endpoint that is none
+		return false, "the endpoint of the credentials answers: " + text
+	}
+	h, known := hints[code]
+	if text = fmt.Sprintf("%.80s: %s", code, text); known {
+		text += "; " + h.advice
+	}
+	return h.refused, text
 }
 
 // operation names the innermost call: that for the credentials when it is the one that failed.
@@ -100,7 +112,7 @@ const (
 	renew  = "the credentials are not known to AWS or have ended; renew them"
 	enable = "enable the key, or name another one in " + EnvKeyID
 	keyID  = "check the id, account and region of the key in " + EnvKeyID + " and AWS_REGION"
-	secret = "check that the secret access key belongs to the access key id, and that nothing on the way changes requests" //nolint:gosec // advice, not a secret
+	secret = "check that the secret access key belongs to the access key id, and that nothing on the way changes requests"
 	token  = "check the file of AWS_WEB_IDENTITY_TOKEN_FILE and the trust policy of the role"
 	slower = "AWS limits the rate; ask for a higher quota, and use mode Certified, which does not call KMS for every entry"
 	clock  = "set the clock of this machine (NTP)"

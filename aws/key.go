@@ -64,14 +64,15 @@ func fetch(ctx context.Context, client *kms.Client, id string, timeout time.Dura
 	if a, err := arn.Parse(k.arn); err != nil || a.Service != "kms" || !strings.HasPrefix(a.Resource, "key/") || len(k.arn) > maxKeyID {
 		return nil, fmt.Errorf("KMS key %q: KMS names it %.200q, which is not the ARN of a key", id, k.arn)
 	}
-	known := false
-	switch k.algorithm, known = algorithms[k.spec]; {
+	use, known := algorithms[k.spec]
+	k.algorithm = use
+	switch {
 	case out.KeyUsage != types.KeyUsageTypeSignVerify:
 		return nil, setup("KMS key %s is for %.40s; create one with the usage SIGN_VERIFY", k.arn, out.KeyUsage)
 	case !known:
 		return nil, setup("KMS key %s has the spec %.40s; use one of %v", k.arn, k.spec, slices.Sorted(maps.Keys(algorithms)))
-	case !slices.Contains(out.SigningAlgorithms, k.kms):
-		return nil, setup("KMS key %s does not sign with %s", k.arn, k.kms)
+	case !slices.Contains(out.SigningAlgorithms, use.kms):
+		return nil, setup("KMS key %s does not sign with %s", k.arn, use.kms)
 	}
 	if k.public, err = x509.ParsePKIXPublicKey(out.PublicKey); err != nil {
 		return nil, fmt.Errorf("KMS key %s: public key: %w", k.arn, err)

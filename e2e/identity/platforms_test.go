@@ -184,7 +184,7 @@ func TestEveryPlatform(t *testing.T) {
 				if e.Key == nil || e.Key.Form != p.form {
 					t.Fatalf("entry %d is certified by %+v, not %s", e.Index, e.Key, p.form)
 				}
-				if row := fmt.Sprintf("| %s | `%s` | %s |", p.name, p.form, e.Key.Proves); !strings.Contains(doc, row) {
+				if row := fmt.Sprintf("| %s | %#q | %s |", p.name, string(p.form), e.Key.Proves); !strings.Contains(doc, row) {
 					t.Errorf("docs/identity.md lacks the row %s", row)
 				}
 			}
