@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/kest-go/kest/policy"
+	"github.com/kest-go/kest/policy/internal/rest"
 )
 
 // Decide is the reader of answers, for the fuzz test: over a connection it would run a hundred times slower.
@@ -13,5 +14,5 @@ func Decide(decisionPath string, body []byte) (policy.Decision, error) {
 
 // OnlyLoopback is the check of the address that is really dialled: no resolver of a test can be made to lie.
 func OnlyLoopback(address string) error {
-	return onlyLoopback(context.Background(), "tcp", address, nil)
+	return rest.OnlyLoopback(context.Background(), "tcp", address, nil)
 }

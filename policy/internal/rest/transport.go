@@ -1,4 +1,4 @@
-package opa
+package rest
 
 import (
 	"context"
@@ -14,18 +14,16 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-
-	"github.com/kest-go/kest/policy"
 )
 
-// maxHeader bounds the header of an answer in bytes; OPA's has some 100.
+// maxHeader bounds the header of an answer in bytes; those of the servers have some 100.
 const maxHeader = 32 << 10
 
 // newTransport returns a transport that talks HTTP/1.1 to the one server of the config, without proxies.
 func newTransport(c *Config, base *url.URL) *http.Transport {
 	dialer := &net.Dialer{Timeout: c.Timeout} // the context ends waiting; this ends the dial that it leaves behind
 	if base.Scheme == "http" && c.Socket == "" && !c.InsecureHTTP {
-		dialer.ControlContext = onlyLoopback
+		dialer.ControlContext = OnlyLoopback
 	}
 	dial := dialer.DialContext
 	if c.Socket != "" {
@@ -53,8 +51,8 @@ func newTransport(c *Config, base *url.URL) *http.Transport {
 	return t
 }
 
-// onlyLoopback holds "localhost" to its word: plain HTTP was permitted because the host is this one.
-func onlyLoopback(_ context.Context, _, address string, _ syscall.RawConn) error {
+// OnlyLoopback is a dialer's control function that holds "localhost" to its word: plain HTTP was permitted because the host is this one.
+func OnlyLoopback(_ context.Context, _, address string, _ syscall.RawConn) error {
 	ap, err := netip.ParseAddrPort(address)
 	if err != nil || !ap.Addr().Unmap().IsLoopback() {
 		return errors.New("the host does not resolve to a loopback address; use https or set InsecureHTTP")
@@ -62,21 +60,21 @@ func onlyLoopback(_ context.Context, _, address string, _ syscall.RawConn) error
 	return nil
 }
 
-func unavailable(cause error) error { return fmt.Errorf("%w: %w", policy.ErrUnavailable, cause) }
-
 // statusFault explains a status that is not a success.
-func statusFault(status int, body []byte) error {
+func (c *Client) statusFault(status int, body []byte) error {
 	hint := ""
 	switch {
 	case status == http.StatusUnauthorized || status == http.StatusForbidden:
 		hint = "; check BearerToken or the client certificate"
 	case status == http.StatusNotFound || status == http.StatusMethodNotAllowed:
-		hint = "; check that the address is the base of an OPA API"
+		hint = "; check that the address is the base of " + c.config.Peer + " API"
 	case status >= 300 && status < 400:
 		hint = "; redirects are not followed, so set the address to where the server really is"
 	}
-	if c := errorCode(body); c != "" {
-		hint = " (" + c + ")" + hint
+	if c.config.Code != nil {
+		if word := c.config.Code(body); word != "" {
+			hint = " (" + word + ")" + hint
+		}
 	}
 	return fmt.Errorf("the server answered %d %s%s", status, http.StatusText(status), hint)
 }
@@ -92,7 +90,7 @@ func (f *fault) Unwrap() error { return f.cause }
 
 // transportFault passes on the causes that this side's network and TLS code words. What net/http says about a
 // malformed answer quotes the answer, and the server could echo the token in it, so that is replaced.
-func transportFault(err error) error {
+func (c *Client) transportFault(err error) error {
 	var timeout net.Error
 	if errors.As(err, &timeout) && timeout.Timeout() {
 		return fmt.Errorf("no answer in time: %w", context.DeadlineExceeded)
@@ -107,7 +105,7 @@ func transportFault(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || err.Error() == "http: server closed idle connection" {
 		return fmt.Errorf("the server closed the connection before its answer was complete: %w", io.ErrUnexpectedEOF)
 	}
-	return errors.New("the server's answer is not HTTP/1.1 as it should be; check that the address is an OPA server and the scheme is right")
+	return fmt.Errorf("the server's answer is not HTTP/1.1 as it should be; check that the address is %s server and the scheme is right", c.config.Peer)
 }
 
 // localCause returns the part of err that was made here.
