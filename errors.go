@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/kest-go/kest/identity"
 	"github.com/kest-go/kest/policy"
 	"github.com/kest-go/kest/propagate"
 )
@@ -101,6 +102,8 @@ func (e *CallError) RefusalClass() propagate.Class {
 		return classed.RefusalClass()
 	case errors.Is(e.Err, ErrUntrustedLineage):
 		return propagate.Forbidden
+	case errors.Is(e.Err, identity.ErrNotReady), errors.Is(e.Err, identity.ErrExpired), errors.Is(e.Err, identity.ErrRevoked):
+		return propagate.Unavailable // ours to mend, and it may pass
 	}
 	return propagate.Fault
 }

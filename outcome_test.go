@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,10 +18,12 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/kest-go/kest"
+	"github.com/kest-go/kest/identity"
 	"github.com/kest-go/kest/identity/identitytest"
 	"github.com/kest-go/kest/lineage"
 	"github.com/kest-go/kest/policy"
 	"github.com/kest-go/kest/policy/policytest"
+	"github.com/kest-go/kest/propagate"
 	"github.com/kest-go/kest/telemetry"
 )
 
@@ -373,5 +376,19 @@ func TestErrorTexts(t *testing.T) {
 		if test.err.Error() != test.want {
 			t.Errorf("%q, want %q", test.err, test.want)
 		}
+	}
+}
+
+// TestIdentityFailureClass: a workload that has lost its identity answers as one that is out of order for a while, not as
+// one with a bug.
+func TestIdentityFailureClass(t *testing.T) {
+	for _, cause := range []error{identity.ErrNotReady, identity.ErrExpired, identity.ErrRevoked} {
+		err := &kest.CallError{Step: kest.StepSign, Err: fmt.Errorf("identity: %w", cause)}
+		if class := propagate.ClassOf(err); class != propagate.Unavailable {
+			t.Errorf("%v is %s", cause, class.Title())
+		}
+	}
+	if class := propagate.ClassOf(&kest.CallError{Step: kest.StepSign, Err: errors.New("x")}); class != propagate.Fault {
+		t.Errorf("another failure is %s", class.Title())
 	}
 }

@@ -3,6 +3,7 @@ package auto
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/kest-go/kest/identity"
 	"github.com/kest-go/kest/identity/oidc"
@@ -15,6 +16,10 @@ func Roots(ctx context.Context, p identity.Binder) (*lineage.Roots, error) {
 	b := p.Binding("")
 	if b == nil {
 		return nil, identity.ErrNotReady
+	}
+	// In roots that would be a pattern: a subject that somebody chose would make others believe every subject.
+	if strings.HasSuffix(b.Principal(), "*") {
+		return nil, fmt.Errorf(`principal %.200q ends in "*", which roots would take for a prefix; give the workload another name`, b.Principal())
 	}
 	if source, ok := p.(lineage.RootSource); ok {
 		return source.Roots(ctx, b)

@@ -2,6 +2,7 @@ package identity
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"strconv"
@@ -16,12 +17,16 @@ type Env struct {
 
 	// Exists reports whether there is something at path.
 	Exists func(path string) bool
+
+	// Owned reports what is wrong with trusting what is at path because of where it is: somebody else than root and this
+	// user could have put it there. nil: nothing is wrong with anything.
+	Owned func(path string) error
 }
 
 // OSEnv is the environment of this process. A path that cannot be examined, for lack of permission for example,
 // counts as existing: the provider then fails with the reason, where "not there" would mean a weaker identity.
 func OSEnv() Env {
-	return Env{Getenv: os.LookupEnv, Exists: func(path string) bool {
+	return Env{Getenv: os.LookupEnv, Owned: owned, Exists: func(path string) bool {
 		_, err := os.Stat(path)
 		return !errors.Is(err, fs.ErrNotExist)
 	}}
@@ -33,6 +38,22 @@ func (e Env) Lookup(name string) (string, bool) {
 		return "", false
 	}
 	return e.Getenv(name)
+}
+
+// SPIFFESocket returns the first of [SPIFFESockets] that exists, "" for none. The error says why it must not be used.
+func (e Env) SPIFFESocket() (string, error) {
+	for _, path := range SPIFFESockets() {
+		if !e.exists(path) {
+			continue
+		}
+		if e.Owned != nil {
+			if err := e.Owned(path); err != nil {
+				return path, fmt.Errorf("%w; when this is the agent's socket, set SPIFFE_ENDPOINT_SOCKET to it", err)
+			}
+		}
+		return path, nil
+	}
+	return "", nil
 }
 
 func (e Env) exists(path string) bool { return e.Exists != nil && e.Exists(path) }

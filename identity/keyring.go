@@ -92,14 +92,14 @@ type Keyring struct {
 	current atomic.Pointer[ringSigner]
 
 	mu    sync.Mutex
-	past  []*ringSigner // and the current one, oldest first
-	why   error         // the last failure to get a credential
-	ready chan struct{} // closed when there is a credential; made on demand
-	grant *grant        // of credentials that are asked for now; made on demand
+	known []*lineage.KeyBinding // of the current key and those before it, oldest first; private keys are not kept
+	why   error                 // the last failure to get a credential
+	ready chan struct{}         // closed when there is a credential; made on demand
+	grant *grant                // of credentials that are asked for now; made on demand
 }
 
-// maxPast bounds the bindings that are kept, whatever their number of days and the pace of rotation.
-const maxPast = 256
+// maxKnown bounds the bindings that are kept, whatever their number of days and the pace of rotation.
+const maxKnown = 256
 
 // A grant is the platform's consent to all credentials from one revocation to the next. A credential belongs to the
 // grant under which it was asked for, so one that was under way during a revocation is taken away with the others.
@@ -169,9 +169,9 @@ func (k *Keyring) Binding(keyID string) *lineage.KeyBinding {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for _, s := range k.past {
-		if s.KeyID() == keyID {
-			return s.Credential.Binding
+	for _, b := range k.known {
+		if b.KeyID() == keyID {
+			return b
 		}
 	}
 	return nil
@@ -222,9 +222,9 @@ func (k *Keyring) adopt(s *ringSigner) error {
 		return err
 	}
 	now := time.Now()
-	k.past = slices.DeleteFunc(k.past, func(s *ringSigner) bool { return s.Credential.Binding.NotAfter().Before(now) })
-	k.past = slices.Delete(k.past, 0, max(0, len(k.past)-maxPast+1))
-	k.past, k.why = append(k.past, s), nil
+	k.known = slices.DeleteFunc(k.known, func(b *lineage.KeyBinding) bool { return b.NotAfter().Before(now) })
+	k.known = slices.Delete(k.known, 0, max(0, len(k.known)-maxKnown+1))
+	k.known, k.why = append(k.known, s.Credential.Binding), nil
 	k.current.Store(s)
 	if k.ready != nil {
 		close(k.ready)

@@ -15,8 +15,8 @@ const (
 )
 
 // SPIFFESockets are the Workload API sockets that are looked for when SPIFFE_ENDPOINT_SOCKET is not set. The
-// second is SPIRE's own default; whoever may write to /tmp can put a socket there, which at worst keeps the
-// workload from starting or gives it a name that no trust bundle vouches for.
+// second is SPIRE's own default, in a directory where anybody may create things: it counts only when root or this user
+// made it ([Env.Owned]), because whoever serves it says who the workload is and whom it believes.
 func SPIFFESockets() []string {
 	return []string{"/run/spire/sockets/agent.sock", "/tmp/spire-agent/public/api.sock"}
 }
@@ -54,10 +54,8 @@ func spiffeSignal(env Env) Signal {
 	if value, set := env.Lookup(name); set {
 		return variable(name, value)
 	}
-	for _, path := range SPIFFESockets() {
-		if env.exists(path) {
-			return Signal{Present: true, Detail: path + " exists"}
-		}
+	if path, err := env.SPIFFESocket(); path != "" {
+		return Signal{Present: true, Detail: path + " exists", Err: err}
 	}
 	return Signal{Detail: name + " is not set, and there is no default socket"}
 }

@@ -183,6 +183,16 @@ func (b *KeyBinding) KeyID() string { return b.keyID }
 // NotAfter is the end that the proof claims: of the statement, or of the token.
 func (b *KeyBinding) NotAfter() time.Time { return b.proof.notAfter }
 
+// Period is the time for which the proof and the certificates that came with it hold together, as claimed: whatever the
+// roots, [KeyBinding.Verify] says no outside of it, but for the leeway.
+func (b *KeyBinding) Period() (from, to time.Time) {
+	k := BoundKey{NotBefore: b.proof.notBefore, NotAfter: b.proof.notAfter}
+	for _, c := range b.proof.chain {
+		k.within(c)
+	}
+	return k.NotBefore, k.NotAfter
+}
+
 // Issuer is the issuer of an OIDC token as claimed, and ProofKeyID the "kid" of the key that should verify the proof:
 // what a source of [Roots] needs to know in order to look for that key. Both are "" for other forms.
 func (b *KeyBinding) Issuer() string { return b.proof.issuer }
@@ -190,9 +200,9 @@ func (b *KeyBinding) Issuer() string { return b.proof.issuer }
 // ProofKeyID is described at [KeyBinding.Issuer].
 func (b *KeyBinding) ProofKeyID() string { return b.proof.keyID }
 
-// String names the key and the principal. It never shows the proof, which may be a token.
+// String names the key and the principal, in one line whatever that is. It never shows the proof, which may be a token.
 func (b *KeyBinding) String() string {
-	return fmt.Sprintf("%s binding of key %s to %s", b.form, b.keyID, clip(b.principal))
+	return fmt.Sprintf("%s binding of key %s to %s", b.form, b.keyID, clean(clip(b.principal)))
 }
 
 // GoString is String, so that %#v shows no token either.

@@ -227,9 +227,10 @@ func union[T any](a, b []T, equal func(T, T) bool) []T {
 	return out
 }
 
+// equal is false for keys that [RootKey.check] refuses, which may be nil: Equal of some types panics then.
 func (k RootKey) equal(other RootKey) bool {
 	same, ok := k.Public.(interface{ Equal(crypto.PublicKey) bool })
-	return ok && k.ID == other.ID && k.Algorithm == other.Algorithm && same.Equal(other.Public)
+	return ok && k.ID == other.ID && k.Algorithm == other.Algorithm && k.check() == nil && other.check() == nil && same.Equal(other.Public)
 }
 
 // MergeRoots returns roots that believe whoever one of the arguments believes.
@@ -238,7 +239,7 @@ func MergeRoots(all ...*Roots) (*Roots, error) {
 	for _, r := range all {
 		if r != nil {
 			merged.add(r.config)
-			merged.Self = append(merged.Self, r.config.Self...)
+			merged.Self = union(merged.Self, r.config.Self, func(a, b string) bool { return a == b })
 		}
 	}
 	return NewRoots(merged)

@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -99,6 +100,9 @@ func (k StatementKey) check(alg, principal string) error {
 	}
 	if len(k.Chain) > maxChain {
 		return fmt.Errorf("a chain of %d certificates; at most %d", len(k.Chain), maxChain)
+	}
+	if slices.Contains(k.Chain, nil) {
+		return errors.New("a certificate of the chain is nil")
 	}
 	if leaf, ok := k.Chain[0].PublicKey.(interface{ Equal(crypto.PublicKey) bool }); !ok || !leaf.Equal(k.Public) {
 		return errors.New("the first certificate of the chain is that of another key")

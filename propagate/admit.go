@@ -27,6 +27,9 @@ func (i *Ingress) lineage(limited, ctx context.Context, r Request) (*Arrival, li
 	}
 	var passport lineage.Passport
 	if arrival.Present {
+		if err := i.anonymous(r); err != nil { // before anything is verified for a stranger
+			return nil, lineage.Passport{}, err
+		}
 		offered := offering(limited, arrival.offers)
 		if passport, _, err = i.config.Verifier.Verify(offered, arrival.Lineage); err != nil {
 			return nil, lineage.Passport{}, unverified(err)
@@ -115,12 +118,21 @@ func (i *Ingress) peer(p lineage.Passport, r Request) error {
 	switch {
 	case err != nil:
 		return &RefusedError{Forbidden, err}
+	case r.Peer != principal:
+		return refuse(Forbidden, "the lineage ends in an entry of %.100q, but the peer is %.100q", principal, r.Peer)
+	}
+	return nil
+}
+
+// anonymous refuses lineage on a connection that does not show who the peer is, where that is required.
+func (i *Ingress) anonymous(r Request) error {
+	switch {
+	case !i.config.RequirePeer:
+		return nil
 	case r.PeerErr != nil:
 		return refuse(Forbidden, "the connection does not show who the peer is: %w", r.PeerErr)
 	case r.Peer == "":
 		return refuse(Forbidden, "the connection does not show who the peer is; mutual TLS is required")
-	case r.Peer != principal:
-		return refuse(Forbidden, "the lineage ends in an entry of %.100q, but the peer is %.100q", principal, r.Peer)
 	}
 	return nil
 }

@@ -35,7 +35,7 @@ func TestRequirePeer(t *testing.T) {
 		"a name, and an error":            {chain(t, 2), pay, noName, "two names"},
 		"several, one of the signers":     {several, pay, nil, "several workloads"},
 		"several, the other":              {several, web, nil, "several workloads"},
-		"several, nobody":                 {several, "", nil, "several workloads"},
+		"several, nobody":                 {several, "", nil, "mutual TLS is required"},
 		"no lineage, a peer":              {lineage.Passport{}, pay, nil, ""},
 		"no lineage, nobody":              {lineage.Passport{}, "", nil, ""},
 		"no lineage, no name":             {lineage.Passport{}, "", noName, ""},

@@ -37,13 +37,14 @@ func endpoint(given string, env identity.Env) (string, error) {
 		}
 		return uri, nil
 	}
-	sockets := identity.SPIFFESockets()
-	for _, path := range sockets {
-		if env.Exists != nil && env.Exists(path) {
-			return unixEndpoint(path)
-		}
+	path, err := env.SPIFFESocket()
+	if err != nil {
+		return "", err
 	}
-	return unixEndpoint(sockets[0]) // the agent may come later
+	if path == "" {
+		path = identity.SPIFFESockets()[0] // the agent may come later
+	}
+	return unixEndpoint(path)
 }
 
 // hasScheme tells a URI from a path. A relative path with a colon in its first element needs "./" in front.
