@@ -1,11 +1,11 @@
 package binding
 
 import (
-	"errors"
+	"bytes"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,187 +20,156 @@ const ArchiveSchema = "kest-archive/1"
 const (
 	maxArchive     = 64 << 20 // bytes
 	maxBindings    = 100_000
-	maxPerKey      = 64 // bindings of one key: it may have been certified again
+	maxPerClaim    = 64 // bindings of one key to one principal: it may have been certified again
 	maxObservation = 1_000_000
+	maxArchiveRoot = 4 << 20 // bytes, as lineage.ParseRoots
+	maxMoment      = 1<<53 - 1
 )
 
 // An Archive is what an auditor needs beside the records, and all that has to be believed: bindings, the roots that stood
 // behind them, and when entries were first seen by somebody other than their signer. It is collected while a system runs,
-// and written beside its records. The zero value is empty. It is safe for concurrent use.
+// and written beside its records. The zero value is empty. It is safe for concurrent use, and must not be copied.
 //
-// The document is a JSON object:
+// The document is a JSON object, all of whose members but the schema may be left out:
 //
 //	{"bindings": [<binding document>, …], "observed": {"<hash of a signed document>": <Unix ms>, …},
 //	 "roots": <as lineage.ParseRoots reads it>, "schema": "kest-archive/1"}
 //
 // Bindings prove themselves. Roots and observations are the archive's own word: whoever can change it can forge them.
+//
+// An archive holds 100,000 bindings, 1,000,000 observations and 64 MiB at most. What does not fit is not kept, and
+// [Archive.Dropped] counts it: begin another archive, with the same roots, before this one is full.
 type Archive struct {
 	mu       sync.Mutex
-	bindings map[string][]*lineage.KeyBinding // by key id
+	bindings map[claim][]*lineage.KeyBinding
 	observed map[lineage.Hash]int64
 	roots    *lineage.Roots
+	text     []byte // of roots
+
+	count, size, dropped int // bindings; bytes of bindings and observations when written; what was not kept
 }
 
 // Add keeps a binding. To add it again does nothing.
 func (a *Archive) Add(b *lineage.KeyBinding) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.add(b)
+	if !a.add(b) {
+		a.dropped++
+	}
 }
 
-func (a *Archive) add(b *lineage.KeyBinding) {
+// add keeps bindings by claim: a platform certifies any key for whoever asks, so others could fill the room of a key.
+func (a *Archive) add(b *lineage.KeyBinding) (kept bool) {
+	c := claim{b.Principal(), b.KeyID()}
+	have := a.bindings[c]
+	if slices.ContainsFunc(have, func(o *lineage.KeyBinding) bool { return o.Text() == b.Text() }) {
+		return true
+	}
+	// In a JSON string, quotes and backslashes take another byte each; canonical JSON holds nothing else that would.
+	size := len(b.Text()) + strings.Count(b.Text(), `"`) + strings.Count(b.Text(), `\`) + len(`"",`)
+	if len(have) >= maxPerClaim || a.count >= maxBindings || !a.room(size) {
+		return false
+	}
 	if a.bindings == nil {
-		a.bindings = map[string][]*lineage.KeyBinding{}
+		a.bindings = map[claim][]*lineage.KeyBinding{}
 	}
-	have := a.bindings[b.KeyID()]
-	if len(have) >= maxPerKey || slices.ContainsFunc(have, func(o *lineage.KeyBinding) bool { return o.Text() == b.Text() }) {
-		return
-	}
-	a.bindings[b.KeyID()] = append(have, b)
+	a.bindings[c] = append(have, b)
+	a.count++
+	return true
 }
 
-// Observe notes when a signed document, an entry or a record, was first seen. Only the earliest time counts.
+// room takes so many bytes, when there are, besides those of the roots and of what is always written.
+func (a *Archive) room(size int) bool {
+	if a.size+size > maxArchive-maxArchiveRoot-1<<10 {
+		return false
+	}
+	a.size += size
+	return true
+}
+
+// Observe notes when a signed document, an entry or a record, was first seen. Only the earliest time counts. One before
+// 1970 counts as 1970.
 func (a *Archive) Observe(document lineage.Hash, at time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.observed == nil {
-		a.observed = map[lineage.Hash]int64{}
-	}
-	if earlier, seen := a.observed[document]; !seen || at.UnixMilli() < earlier {
-		a.observed[document] = at.UnixMilli()
+	if !a.observe(document, min(max(at.UnixMilli(), 0), maxMoment)) {
+		a.dropped++
 	}
 }
 
+func (a *Archive) observe(document lineage.Hash, ms int64) (kept bool) {
+	earlier, seen := a.observed[document]
+	if !seen && (len(a.observed) >= maxObservation || !a.room(len(document.String())+len(`"":9007199254740991,`))) {
+		return false
+	}
+	if a.observed == nil {
+		a.observed = map[lineage.Hash]int64{}
+	}
+	if !seen || ms < earlier {
+		a.observed[document] = ms
+	}
+	return true
+}
+
+// Dropped is how many bindings and observations were not kept because the archive was full. What they concern cannot be
+// shown from this archive.
+func (a *Archive) Dropped() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.dropped
+}
+
 // AddRoots keeps roots beside those that the archive has: those of earlier times still count for what was signed then.
+// To add the same again does nothing. When they would be more together than [lineage.ParseRoots] reads, that is an error
+// and the archive is as it was. They are merged as [lineage.MergeRoots] does.
 func (a *Archive) AddRoots(r *lineage.Roots) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	merged, err := lineage.MergeRoots(a.roots, r)
-	if err == nil {
-		a.roots = merged
+	if err != nil {
+		return fmt.Errorf("archive: %w", err)
 	}
-	return err
+	text, err := merged.AppendJSON(nil)
+	if err != nil || a.roots != nil && bytes.Equal(text, a.text) { // the same pointer for the same roots: nothing is verified anew
+		return err
+	}
+	if _, err := lineage.ParseRoots(text); err != nil { // what cannot be read again is not kept
+		return fmt.Errorf("archive: all roots together: %w; begin another archive", err)
+	}
+	a.roots, a.text = merged, text
+	return nil
 }
 
-// AppendJSON writes the archive in canonical form.
+// AppendJSON writes the archive in canonical form (RFC 8785): the same content is the same text.
 func (a *Archive) AppendJSON(dst []byte) ([]byte, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	bindings := jcs.Value{Kind: jcs.Array}
-	for _, id := range slices.Sorted(maps.Keys(a.bindings)) {
-		for _, b := range a.bindings[id] {
-			bindings.Elems = append(bindings.Elems, jcs.Value{Kind: jcs.String, Text: b.Text()})
+	texts := make([]string, 0, a.count)
+	for _, list := range a.bindings {
+		for _, b := range list {
+			texts = append(texts, b.Text())
 		}
+	}
+	slices.Sort(texts)
+	bindings := jcs.Value{Kind: jcs.Array}
+	for _, text := range texts {
+		bindings.Elems = append(bindings.Elems, jcs.Value{Kind: jcs.String, Text: text})
 	}
 	observed := jcs.Value{Kind: jcs.Object}
 	for hash, ms := range a.observed {
 		observed.Members = append(observed.Members, jcs.Member{Name: hash.String(), Value: jcs.Value{Kind: jcs.Number, Text: strconv.FormatInt(ms, 10)}})
 	}
-	roots := a.roots
-	if roots == nil {
-		roots = &lineage.Roots{}
-	}
-	text, err := roots.AppendJSON(nil)
+	text, err := a.roots.AppendJSON(nil) // nil believes nobody
 	if err != nil {
-		return nil, err
+		return dst, err
 	}
-	parsed, err := jcs.Parse(text, jcs.Options{})
+	roots, err := jcs.Parse(text, jcs.Options{MaxBytes: maxArchiveRoot})
 	if err != nil {
-		return nil, err
+		return dst, err
 	}
 	doc := jcs.Value{Kind: jcs.Object, Members: []jcs.Member{
-		{Name: "bindings", Value: bindings}, {Name: "observed", Value: observed}, {Name: "roots", Value: parsed},
+		{Name: "bindings", Value: bindings}, {Name: "observed", Value: observed}, {Name: "roots", Value: roots},
 		{Name: "schema", Value: jcs.Value{Kind: jcs.String, Text: ArchiveSchema}},
 	}}
 	return doc.Append(dst, jcs.Options{MaxBytes: maxArchive})
-}
-
-// IsArchive reports whether text looks like an archive document, for programs that take several kinds of files.
-func IsArchive(text []byte) bool {
-	doc, err := jcs.Parse(text, jcs.Options{MaxBytes: maxArchive})
-	schema, _ := doc.Get("schema")
-	return err == nil && schema.Text == ArchiveSchema
-}
-
-// ParseArchive reads an archive document strictly, at most 64 MiB, 100,000 bindings and 1,000,000 observations. No
-// signature is checked before somebody asks about a key.
-func ParseArchive(text []byte) (*Archive, error) {
-	a, err := parseArchive(text)
-	if err != nil {
-		return nil, fmt.Errorf("archive: %w", err)
-	}
-	return a, nil
-}
-
-func parseArchive(text []byte) (*Archive, error) {
-	doc, err := jcs.Parse(text, jcs.Options{MaxBytes: maxArchive, MaxDepth: 16})
-	if err != nil {
-		return nil, err
-	}
-	if doc.Kind != jcs.Object {
-		return nil, errors.New("not a JSON object")
-	}
-	if schema, _ := doc.Get("schema"); schema.Text != ArchiveSchema {
-		return nil, fmt.Errorf("schema is not %q", ArchiveSchema)
-	}
-	a := &Archive{}
-	for _, m := range doc.Members {
-		switch m.Name {
-		case "schema":
-		case "bindings":
-			err = a.readBindings(m.Value)
-		case "observed":
-			err = a.readObserved(m.Value)
-		case "roots":
-			var raw []byte
-			if raw, err = m.Value.Append(nil, jcs.Options{MaxDepth: 16}); err == nil {
-				a.roots, err = lineage.ParseRoots(raw)
-			}
-		default:
-			err = fmt.Errorf("member %.40q is not known", m.Name)
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	return a, nil
-}
-
-func (a *Archive) readBindings(v jcs.Value) error {
-	if v.Kind != jcs.Array || len(v.Elems) > maxBindings {
-		return fmt.Errorf("bindings: want a list of at most %d", maxBindings)
-	}
-	for i, item := range v.Elems {
-		if item.Kind != jcs.String {
-			return fmt.Errorf("bindings: %d is a JSON %s; want a string", i, item.Kind)
-		}
-		b, err := lineage.ParseBinding(item.Text)
-		if err != nil {
-			return fmt.Errorf("bindings: %d: %w", i, err)
-		}
-		if len(a.bindings[b.KeyID()]) == maxPerKey {
-			return fmt.Errorf("bindings: more than %d of key %s", maxPerKey, b.KeyID())
-		}
-		a.add(b)
-	}
-	return nil
-}
-
-func (a *Archive) readObserved(v jcs.Value) error {
-	if v.Kind != jcs.Object || len(v.Members) > maxObservation {
-		return fmt.Errorf("observed: want an object of at most %d", maxObservation)
-	}
-	a.observed = make(map[lineage.Hash]int64, len(v.Members))
-	for _, m := range v.Members {
-		hash, err := lineage.ParseHash(m.Name)
-		if err != nil {
-			return fmt.Errorf("observed: %w", err)
-		}
-		ms, err := strconv.ParseInt(m.Value.Text, 10, 64)
-		if m.Value.Kind != jcs.Number || err != nil || ms < 0 || ms > 1<<53-1 {
-			return fmt.Errorf("observed: %s: want Unix milliseconds", hash)
-		}
-		a.observed[hash] = ms
-	}
-	return nil
 }

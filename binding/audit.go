@@ -1,6 +1,7 @@
 package binding
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"errors"
@@ -38,7 +39,14 @@ type AuditSource struct {
 	archive *Archive
 
 	mu       sync.Mutex
-	verified map[*lineage.KeyBinding]*lineage.BoundKey
+	verdicts map[*lineage.KeyBinding]verdict // of bindings in the archive, so there are no more than there
+}
+
+// verdict is what a binding proves under some roots: a key, with the time for which that was seen to hold.
+type verdict struct {
+	roots *lineage.Roots
+	key   *lineage.BoundKey
+	err   error
 }
 
 var (
@@ -51,93 +59,92 @@ func (a *Archive) Source(c AuditConfig) (*AuditSource, error) {
 	if c.Leeway < 0 || c.Leeway > maxLeeway {
 		return nil, fmt.Errorf("archive: Leeway of %s; want 0 to %s", c.Leeway, maxLeeway)
 	}
-	c.Leeway = or(c.Leeway, defaultLeeway)
-	return &AuditSource{config: c, archive: a, verified: map[*lineage.KeyBinding]*lineage.BoundKey{}}, nil
+	c.Leeway = cmp.Or(c.Leeway, defaultLeeway)
+	return &AuditSource{config: c, archive: a, verdicts: map[*lineage.KeyBinding]verdict{}}, nil
 }
 
 // Keys implements [lineage.KeySource]: a key counts here when its binding held at any time. Whether it did when something
 // was signed is what [AuditSource.Certify] answers, which a [lineage.Verifier] always asks.
 func (s *AuditSource) Keys(_ context.Context, principal, keyID string) ([]ed25519.PublicKey, error) {
-	bindings, _ := s.about(keyID)
+	bindings, roots := s.archive.about(claim{principal, keyID})
 	for _, b := range bindings {
-		if b.Principal() != principal {
-			continue
-		}
-		if k, err := s.verify(b, time.Time{}); err == nil {
+		if k, err := s.ever(b, roots); err == nil {
 			return []ed25519.PublicKey{k.Key}, nil
 		}
 	}
 	return nil, nil
 }
 
-// about is what the archive says about a key.
-func (s *AuditSource) about(keyID string) ([]*lineage.KeyBinding, *lineage.Roots) {
-	s.archive.mu.Lock()
-	defer s.archive.mu.Unlock()
-	return s.archive.bindings[keyID], s.archive.roots
+// about is what the archive says about a key of a principal.
+func (a *Archive) about(c claim) ([]*lineage.KeyBinding, *lineage.Roots) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.bindings[c], a.roots // only ever appended to
 }
 
-// verify checks a binding at a time of its own, its end, or at the given one.
-func (s *AuditSource) verify(b *lineage.KeyBinding, at time.Time) (*lineage.BoundKey, error) {
+// ever verifies a binding at its end or, as a root may have ended before it, at its beginning: once under the same roots.
+func (s *AuditSource) ever(b *lineage.KeyBinding, roots *lineage.Roots) (*lineage.BoundKey, error) {
 	s.mu.Lock()
-	k := s.verified[b]
+	v, there := s.verdicts[b]
 	s.mu.Unlock()
-	if k != nil {
-		return k, nil
+	if there && v.roots == roots {
+		return v.key, v.err
 	}
-	_, roots := s.about(b.KeyID())
-	var errs []error
-	for _, t := range []time.Time{at, b.NotAfter()} { // an intermediate may end in between
-		if t.IsZero() {
-			continue
-		}
-		k, err := b.Verify(t, s.config.Leeway, roots)
-		if err == nil {
-			s.mu.Lock()
-			s.verified[b] = k
-			s.mu.Unlock()
-			return k, nil
-		}
-		errs = append(errs, err)
+	from, to := b.Period()
+	key, err := b.Verify(to, 0, roots)
+	if err != nil {
+		key, err = b.Verify(from, 0, roots)
 	}
-	return nil, errors.Join(errs...)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.verdicts[b] = verdict{roots, key, err}
+	return key, err
+}
+
+// held verifies a binding at a time. What [AuditSource.ever] found answers that, but where the roots changed within the
+// time of the binding.
+func (s *AuditSource) held(b *lineage.KeyBinding, roots *lineage.Roots, at time.Time) (*lineage.BoundKey, error) {
+	k, err := s.ever(b, roots)
+	if err != nil || k.Covers(at, s.config.Leeway) {
+		return k, err
+	}
+	return b.Verify(at, s.config.Leeway, roots)
 }
 
 // Certify implements [lineage.Certifier].
 func (s *AuditSource) Certify(_ context.Context, sig lineage.Signature) (lineage.Certificate, error) {
 	signed := time.UnixMilli(sig.SignedMS)
-	s.archive.mu.Lock()
-	ms, observed := s.archive.observed[sig.Document]
-	s.archive.mu.Unlock()
-	if !observed && s.config.RequireObserved {
+	seen, observed := s.archive.seen(sig.Document)
+	switch {
+	case !observed && s.config.RequireObserved:
 		return lineage.Certificate{}, errors.New("the archive did not note when it was first seen")
-	}
-	seen := time.UnixMilli(ms)
-	if observed && seen.Before(signed.Add(-s.config.Leeway)) {
+	case observed && seen.Before(signed.Add(-s.config.Leeway)):
 		return lineage.Certificate{}, fmt.Errorf("it was seen at %s, before it says that it was signed, at %s", stamp(seen), stamp(signed))
 	}
-	bindings, _ := s.about(sig.KeyID)
+	bindings, roots := s.archive.about(claim{sig.Principal, sig.KeyID})
 	err := errors.New("the archive has no binding of the key for the principal")
-	for _, b := range bindings {
-		if b.Principal() != sig.Principal {
-			continue
-		}
+	for _, b := range bindings { // one of them has to cover all
 		var k *lineage.BoundKey
-		if k, err = s.verify(b, signed); err != nil {
+		if k, err = s.held(b, roots, signed); err != nil {
+			err = fmt.Errorf("it was signed at %s: %w", stamp(signed), err)
 			continue
 		}
-		switch {
-		case !k.Covers(signed, s.config.Leeway):
-			err = fmt.Errorf("it was signed at %s, and the key was valid from %s to %s", stamp(signed), stamp(k.NotBefore), stamp(k.NotAfter))
-		case observed && !k.Covers(seen, s.config.Leeway):
-			err = fmt.Errorf("it was first seen at %s, after the key had ended at %s: whoever held the key could have dated it back", stamp(seen), stamp(k.NotAfter))
-		case observed:
-			return k.Certificate(EvidenceObserved), nil
-		default:
+		if !observed {
 			return k.Certificate(EvidenceSigner), nil
 		}
+		if k, err = s.held(b, roots, seen); err == nil {
+			return k.Certificate(EvidenceObserved), nil
+		}
+		err = fmt.Errorf("it was first seen at %s, and whoever held the key could have dated it back: %w", stamp(seen), err)
 	}
 	return lineage.Certificate{}, err
+}
+
+func (a *Archive) seen(document lineage.Hash) (time.Time, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	ms, observed := a.observed[document]
+	return time.UnixMilli(ms), observed
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

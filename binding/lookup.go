@@ -4,85 +4,99 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/kest-go/kest/lineage"
+	"github.com/kest-go/kest/store"
 )
 
 // flight is one look into the store, which everybody who needs the key waits for.
 type flight struct {
-	done    chan struct{}
-	binding *lineage.KeyBinding
-	err     error
+	done  chan struct{}   // closed when known and err are there
+	ended <-chan struct{} // closed when its time is over
+	known *known          // nil: there is no binding, or none that holds
+	err   error
 }
 
-var errRate = errors.New("too many unknown keys are being looked for")
+var (
+	errRate = errors.New("too many unknown keys are being looked for; see binding.Config.FetchRate")
+	errLate = fmt.Errorf("bindings in the store: %w: no answer in time", store.ErrUnavailable)
+)
 
-// lookUp fetches and verifies. nil: the store has no binding that holds.
-func (s *Source) lookUp(ctx context.Context, keyID string, now time.Time) (*known, error) {
-	s.mu.Lock()
-	if until, ok := s.missing[keyID]; ok && now.Before(until) {
-		s.mu.Unlock()
-		return nil, nil
+// lookUp fetches and verifies. nil: the store has no binding of the key to the principal that holds.
+func (s *Source) lookUp(ctx context.Context, c claim, roots *lineage.Roots) (*known, error) {
+	f, err := s.flight(ctx, c.keyID, roots)
+	if f == nil || err != nil {
+		return nil, err
 	}
-	f, shared := s.flights[keyID]
-	if !shared {
-		if !s.rate.allow(now) {
-			s.mu.Unlock()
-			return nil, errRate
-		}
-		f = &flight{done: make(chan struct{})}
-		s.flights[keyID] = f
-		go s.fly(context.WithoutCancel(ctx), keyID, f) // for all who wait, so no one of them ends it
-	}
-	s.mu.Unlock()
 	select {
 	case <-f.done:
 	case <-ctx.Done():
 		return nil, ctx.Err()
+	case <-f.ended: // a store that does not heed its context holds up its own goroutine, and no more
+		select {
+		case <-f.done:
+		default:
+			return nil, errLate
+		}
 	}
-	if f.err != nil || f.binding == nil {
+	if f.known == nil || f.known.claim() != c {
 		return nil, f.err
 	}
-	k, err := s.verify(ctx, f.binding, now)
-	if k == nil && err == nil {
-		s.miss(keyID)
-	}
-	return k, err
+	return s.current(ctx, f.known, roots) // it may have begun before the roots changed
 }
 
-// fly looks once. A binding that is not there, or cannot be read, is not looked for again for a while; a store that does
-// not answer is.
-func (s *Source) fly(ctx context.Context, keyID string, f *flight) {
-	ctx, cancel := context.WithTimeout(ctx, s.config.FetchTimeout)
-	defer cancel()
-	b, err := fetch(ctx, s.config.Store, keyID)
-	switch {
-	case errors.Is(err, lineage.ErrBinding):
-		s.config.Logger.WarnContext(ctx, "kest: a key binding cannot be read", "key_id", keyID, "reason", err)
-	case err != nil:
-		f.err = fmt.Errorf("bindings in the store: %w", err)
-	case b != nil && b.KeyID() == keyID:
-		f.binding = b
-	}
-	if f.err == nil && f.binding == nil {
-		s.miss(keyID)
-	}
-	s.mu.Lock()
-	delete(s.flights, keyID)
-	s.mu.Unlock()
-	close(f.done)
-}
-
-// miss remembers that a key was not found. The memory for that is bounded by forgetting all of it.
-func (s *Source) miss(keyID string) {
+// flight joins the look-up of a key, or begins one. nil: there is no need to.
+func (s *Source) flight(ctx context.Context, keyID string, roots *lineage.Roots) (*flight, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.missing) >= s.config.MaxKeys {
-		clear(s.missing)
+	if s.asked.has(keyID, roots) {
+		return nil, nil
 	}
-	s.missing[keyID] = time.Now().Add(s.config.NegativeTTL)
+	if f := s.flights[keyID]; f != nil {
+		return f, nil
+	}
+	if len(s.flights) >= s.config.MaxKeys || !s.rate.allow(time.Now()) {
+		return nil, errRate
+	}
+	keyID = strings.Clone(keyID) // it may be part of a passport, which a map must not keep
+	// For all who wait, so no one of them ends it.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.config.FetchTimeout)
+	f := &flight{done: make(chan struct{}), ended: ctx.Done()}
+	s.flights[keyID] = f
+	go func() {
+		defer cancel()
+		defer close(f.done)
+		s.fly(ctx, keyID, f, roots)
+	}()
+	return f, nil
+}
+
+// fly looks once. The store is not asked again for a while when it has answered, whatever the answer: what holds is known
+// by then. A store that does not answer is.
+func (s *Source) fly(ctx context.Context, keyID string, f *flight, roots *lineage.Roots) {
+	b, err := fetch(ctx, s.config.Store, keyID)
+	if err == nil && b != nil && b.KeyID() != keyID {
+		b, err = nil, fmt.Errorf("in the store: %w: it is the %s", lineage.ErrBinding, b)
+	}
+	switch {
+	case errors.Is(err, lineage.ErrBinding):
+		s.config.Logger.WarnContext(ctx, "kest: a key binding cannot be used", "key_id", keyID, "reason", err)
+	case err != nil && ctx.Err() != nil:
+		f.err = errLate // must not look like the end of the context of those who wait
+	case err != nil:
+		f.err = fmt.Errorf("bindings in the store: %w", err)
+	case b != nil:
+		f.known, f.err = s.verify(ctx, b, roots)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f.err == nil {
+		s.asked.add(keyID, s.config.MaxKeys, s.miss(roots))
+	}
+	delete(s.flights, keyID)
 }
 
 // rate is a token bucket.
@@ -97,10 +111,10 @@ type rate struct {
 func (r *rate) allow(now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.last.IsZero() {
-		r.tokens = min(2*r.perSecond, r.tokens+max(0, now.Sub(r.last).Seconds())*r.perSecond)
+	if since := now.Sub(r.last); since > 0 { // also the first time, when it is full
+		r.tokens = min(2*r.perSecond, r.tokens+since.Seconds()*r.perSecond)
+		r.last = now
 	}
-	r.last = now
 	if r.tokens < 1 {
 		return false
 	}

@@ -41,9 +41,6 @@ func Publisher(s store.Store) func(context.Context, *lineage.KeyBinding) error {
 
 // fetch reads the binding of a key from a store. nil: there is none. What the store returns is parsed and not verified.
 func fetch(ctx context.Context, s store.Store, keyID string) (*lineage.KeyBinding, error) {
-	if !isKeyID(keyID) {
-		return nil, nil
-	}
 	text, err := s.Get(ctx, Prefix+keyID)
 	switch {
 	case errors.Is(err, store.ErrNotFound):

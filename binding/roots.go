@@ -2,14 +2,19 @@ package binding
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/kest-go/kest/lineage"
 )
 
 // AllRoots believes whoever one of the sources believes: a trust domain beside an OpenID provider, or roots from a file
-// beside those that a platform gives. When one source fails, so does the answer.
+// beside those that a platform gives. When one source fails, so does the answer. It is safe for concurrent use.
+//
+// Sources that name the same OpenID provider are merged as [lineage.MergeRoots] does: all keys of that provider then
+// certify all of its principals.
 func AllRoots(sources ...lineage.RootSource) lineage.RootSource {
 	return &allRoots{sources: slices.Clone(sources)}
 }
@@ -17,29 +22,52 @@ func AllRoots(sources ...lineage.RootSource) lineage.RootSource {
 // allRoots keeps the merged roots as long as no part changes, so that the pointer stays the same.
 type allRoots struct {
 	sources []lineage.RootSource
+	last    atomic.Pointer[mergedRoots]
+	merging sync.Mutex
+}
 
-	mu     sync.Mutex
-	parts  []*lineage.Roots
-	merged *lineage.Roots
+type mergedRoots struct {
+	parts []*lineage.Roots
+	all   *lineage.Roots
 }
 
 func (a *allRoots) Roots(ctx context.Context, b *lineage.KeyBinding) (*lineage.Roots, error) {
-	parts := make([]*lineage.Roots, len(a.sources))
+	last := a.last.Load()
+	if last == nil {
+		last = &mergedRoots{parts: make([]*lineage.Roots, len(a.sources))}
+	}
+	parts := last.parts // copied when one has changed; no lock is held while others think
 	for i, s := range a.sources {
-		var err error
-		if parts[i], err = s.Roots(ctx, b); err != nil {
+		if s == nil {
+			return nil, fmt.Errorf("source %d of AllRoots is nil", i)
+		}
+		part, err := s.Roots(ctx, b)
+		if err != nil {
 			return nil, err
 		}
+		if part != parts[i] {
+			if &parts[0] == &last.parts[0] {
+				parts = slices.Clone(parts)
+			}
+			parts[i] = part
+		}
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.merged != nil && slices.Equal(parts, a.parts) {
-		return a.merged, nil
+	if last.all != nil && slices.Equal(parts, last.parts) {
+		return last.all, nil
 	}
-	merged, err := lineage.MergeRoots(parts...)
-	if err != nil {
-		return nil, err
+	return a.merge(parts)
+}
+
+// merge has one goroutine merge for all that saw the same change.
+func (a *allRoots) merge(parts []*lineage.Roots) (*lineage.Roots, error) {
+	a.merging.Lock()
+	defer a.merging.Unlock()
+	if last := a.last.Load(); last != nil && slices.Equal(parts, last.parts) {
+		return last.all, nil
 	}
-	a.parts, a.merged = parts, merged
-	return merged, nil
+	all, err := lineage.MergeRoots(parts...)
+	if err == nil {
+		a.last.Store(&mergedRoots{parts, all})
+	}
+	return all, err
 }

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -47,6 +48,8 @@ type service struct {
 	verifier *lineage.Verifier
 	front    *kesthttp.Handler
 	client   *http.Client
+	arrived  atomic.Int64 // requests, whatever became of them
+	ran      atomic.Int64 // bodies
 }
 
 // setting is what tests vary. Nothing in it depends on the platform but the identity, the key source and TLS.
@@ -60,6 +63,7 @@ type setting struct {
 	nonces   store.Store
 
 	client      *tls.Config
+	noProofs    bool // at an internal listener
 	requirePeer bool
 	peer        func(*tls.ConnectionState) (string, error)
 }
@@ -74,7 +78,7 @@ func newService(t *testing.T, s setting) *service {
 	in := propagate.IngressConfig{
 		Listener: s.listener, Propagator: propagator, Verifier: w.verifier, RequirePeer: s.requirePeer, Logger: slog.Default(),
 	}
-	if s.listener == propagate.Internal {
+	if s.listener == propagate.Internal && !s.noProofs {
 		in.Proofs, in.Authorities = propagate.ProofRequire, []string{s.address}
 		in.Hops = must(hopproof.NewVerifier(hopproof.Config{Keys: s.keys, Store: s.nonces}))(t)
 	}
@@ -91,9 +95,10 @@ func newService(t *testing.T, s setting) *service {
 
 func (w *service) ledger() http.Handler {
 	book := kest.MustVerified(w.guard, func(_ context.Context, order string) (string, error) {
+		w.ran.Add(1)
 		return "booked " + order, nil
 	}, kest.Operation("ledger.book"), kest.Policy("p"))
-	return w.front.Wrap(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+	return w.counted(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		order, err := io.ReadAll(io.LimitReader(r.Body, 1<<10))
 		var answer string
 		if err == nil {
@@ -107,9 +112,18 @@ func (w *service) ledger() http.Handler {
 	}))
 }
 
+func (w *service) counted(next http.Handler) http.Handler {
+	next = w.front.Wrap(next)
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		w.arrived.Add(1)
+		next.ServeHTTP(rw, r)
+	})
+}
+
 // gate answers with the lineage that it has after the ledger's answer.
 func (w *service) gate(ledger string) http.Handler {
 	pay := kest.MustVerified(w.guard, func(ctx context.Context, order string) (string, error) {
+		w.ran.Add(1)
 		request, err := http.NewRequestWithContext(ctx, http.MethodPost, ledger, strings.NewReader(order))
 		if err != nil {
 			return "", err
@@ -122,7 +136,7 @@ func (w *service) gate(ledger string) http.Handler {
 		answer, err := io.ReadAll(resp.Body)
 		return string(answer), errors.Join(err, kesthttp.ErrorOf(resp))
 	}, kest.Operation("gate.pay"), kest.Policy("p"))
-	return w.front.Wrap(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+	return w.counted(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if _, err := pay(r.Context(), "order"); err != nil {
 			slog.Default().Warn("pay", "error", err)
 			kesthttp.WriteError(rw, err)
