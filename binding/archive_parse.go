@@ -2,7 +2,6 @@ package binding
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"strconv"
 
@@ -22,12 +21,12 @@ func IsArchive(text []byte) bool {
 	if bytes.HasSuffix(bytes.TrimSpace(text), []byte(`,"schema":"`+ArchiveSchema+`"}`)) { // as AppendJSON writes it
 		return true
 	}
-	if len(text) > maxArchive || !bytes.Contains(text, []byte(ArchiveSchema)) || countValues(text) > maxValues {
+	if !bytes.Contains(text, []byte(ArchiveSchema)) || countValues(text) > maxValues {
 		return false
 	}
 	doc, err := jcs.Parse(text, archiveOptions)
 	schema, _ := doc.Get("schema")
-	return err == nil && doc.Kind == jcs.Object && schema.Kind == jcs.String && schema.Text == ArchiveSchema
+	return err == nil && schema.Text == ArchiveSchema // which is no number, so it is a string
 }
 
 // ParseArchive reads an archive document strictly, at most 64 MiB, 100,000 bindings, of which 64 of one key to one
@@ -41,9 +40,6 @@ func ParseArchive(text []byte) (*Archive, error) {
 }
 
 func parseArchive(text []byte) (*Archive, error) {
-	if len(text) > maxArchive {
-		return nil, fmt.Errorf("%d bytes, more than the limit of %d", len(text), maxArchive)
-	}
 	if countValues(text) > maxValues {
 		return nil, fmt.Errorf("more than %d values", maxValues)
 	}
@@ -51,10 +47,7 @@ func parseArchive(text []byte) (*Archive, error) {
 	if err != nil {
 		return nil, err
 	}
-	if doc.Kind != jcs.Object {
-		return nil, errors.New("not a JSON object")
-	}
-	if schema, _ := doc.Get("schema"); schema.Kind != jcs.String || schema.Text != ArchiveSchema {
+	if schema, _ := doc.Get("schema"); schema.Text != ArchiveSchema {
 		return nil, fmt.Errorf("schema is not %q", ArchiveSchema)
 	}
 	a := &Archive{}
@@ -97,27 +90,24 @@ func countValues(text []byte) int {
 }
 
 func (a *Archive) readBindings(v jcs.Value) error {
-	if v.Kind != jcs.Array || len(v.Elems) > maxBindings {
-		return fmt.Errorf("bindings: want a list of at most %d", maxBindings)
+	if v.Kind != jcs.Array {
+		return fmt.Errorf("bindings: a JSON %s; want a list", v.Kind)
 	}
 	for i, item := range v.Elems {
-		if item.Kind != jcs.String {
-			return fmt.Errorf("bindings: %d is a JSON %s; want a string", i, item.Kind)
-		}
-		b, err := lineage.ParseBinding(item.Text)
+		b, err := lineage.ParseBinding(item.Text) // "" for what is neither string nor number
 		if err != nil {
 			return fmt.Errorf("bindings: %d: %w", i, err)
 		}
 		if !a.add(b) {
-			return fmt.Errorf("bindings: %d: no room; at most %d of one key to one principal, and all within %d bytes", i, maxPerClaim, maxArchive)
+			return fmt.Errorf("bindings: %d: no room; at most %d of one key to one principal, %d in all, and all within %d bytes", i, maxPerClaim, maxBindings, maxArchive)
 		}
 	}
 	return nil
 }
 
 func (a *Archive) readObserved(v jcs.Value) error {
-	if v.Kind != jcs.Object || len(v.Members) > maxObservation {
-		return fmt.Errorf("observed: want an object of at most %d", maxObservation)
+	if v.Kind != jcs.Object {
+		return fmt.Errorf("observed: a JSON %s; want an object", v.Kind)
 	}
 	for _, m := range v.Members {
 		hash, err := lineage.ParseHash(m.Name)
@@ -129,7 +119,7 @@ func (a *Archive) readObserved(v jcs.Value) error {
 			return fmt.Errorf("observed: %s: want Unix milliseconds", hash)
 		}
 		if !a.observe(hash, ms) {
-			return fmt.Errorf("observed: no room; all must be within %d bytes", maxArchive)
+			return fmt.Errorf("observed: no room; at most %d, and all within %d bytes", maxObservation, maxArchive)
 		}
 	}
 	return nil

@@ -122,11 +122,13 @@ func (s *AuditSource) Certify(_ context.Context, sig lineage.Signature) (lineage
 		return lineage.Certificate{}, fmt.Errorf("it was seen at %s, before it says that it was signed, at %s", stamp(seen), stamp(signed))
 	}
 	bindings, roots := s.archive.about(claim{sig.Principal, sig.KeyID})
-	err := errors.New("the archive has no binding of the key for the principal")
+	late, fault := false, errors.New("the archive has no binding of the key for the principal")
 	for _, b := range bindings { // one of them has to cover all
-		var k *lineage.BoundKey
-		if k, err = s.held(b, roots, signed); err != nil {
-			err = fmt.Errorf("it was signed at %s: %w", stamp(signed), err)
+		k, err := s.held(b, roots, signed)
+		if err != nil {
+			if !late { // which says more, whatever else somebody put into the archive
+				fault = fmt.Errorf("it was signed at %s: %w", stamp(signed), err)
+			}
 			continue
 		}
 		if !observed {
@@ -135,9 +137,9 @@ func (s *AuditSource) Certify(_ context.Context, sig lineage.Signature) (lineage
 		if k, err = s.held(b, roots, seen); err == nil {
 			return k.Certificate(EvidenceObserved), nil
 		}
-		err = fmt.Errorf("it was first seen at %s, and whoever held the key could have dated it back: %w", stamp(seen), err)
+		late, fault = true, fmt.Errorf("it was first seen at %s, and whoever held the key could have dated it back: %w", stamp(seen), err)
 	}
-	return lineage.Certificate{}, err
+	return lineage.Certificate{}, fault
 }
 
 func (a *Archive) seen(document lineage.Hash) (time.Time, bool) {

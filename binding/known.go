@@ -3,6 +3,8 @@ package binding
 import (
 	"crypto/ed25519"
 	"crypto/sha256"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/kest-go/kest/lineage"
@@ -27,44 +29,74 @@ func (s *Source) recall(c claim) *known {
 // meanBytes is the size of a binding for which there is room: one with a chain of three has about 3 KiB.
 const meanBytes = 4 << 10
 
+// cost bounds both the number of keys and their bytes, when it is bounded for all.
+func (k *known) cost() int { return max(meanBytes, len(k.binding.Text())) }
+
+// sweepEvery is how often what has ended is looked for, among keys that nobody asks for any more.
+const sweepEvery = time.Minute
+
 // remember reports whether the binding is new. What is refused is never remembered here, so only whoever has an identity
 // can take the place of others.
 func (s *Source) remember(k *known) (fresh bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c, size := k.claim(), len(k.binding.Text())
+	c, now := k.claim(), time.Now()
 	old := s.known[c]
 	if old != nil {
 		s.drop(c)
 	}
-	if len(s.known) >= s.config.MaxKeys || s.size+size > s.config.MaxKeys*meanBytes {
+	if now.Sub(s.swept) >= sweepEvery {
+		s.sweep(now)
+	}
+	if s.size+k.cost() > s.config.MaxKeys*meanBytes {
+		s.sweep(now)
 		s.makeRoom()
 	}
 	s.known[c] = k
-	s.size += size
+	s.size += k.cost()
 	return old == nil || old.binding != k.binding && old.binding.Text() != k.binding.Text()
 }
 
-// makeRoom forgets what has ended and then anything, an eighth of all at least, so that it is not called for every new
-// key.
-func (s *Source) makeRoom() {
-	now, most := time.Now(), s.config.MaxKeys-s.config.MaxKeys/8-1
+// sweep forgets what has ended.
+func (s *Source) sweep(now time.Time) {
+	s.swept = now
 	for c, k := range s.known {
-		if !k.key.Covers(now, s.config.Leeway) {
+		if now.After(k.key.NotAfter.Add(s.config.Leeway)) {
 			s.drop(c)
 		}
 	}
-	for c := range s.known {
-		if len(s.known) <= most && s.size <= most*meanBytes {
-			break
-		}
-		s.drop(c)
+}
+
+// makeRoom forgets an eighth of all, at least, so that it is not called for every new key. A workload may have its
+// platform certify as many keys as it likes, so the principals with the most give way, down to the same for each.
+func (s *Source) makeRoom() {
+	held := map[string]int{}
+	for c, k := range s.known {
+		held[c.principal] += k.cost()
 	}
+	share := fairShare(slices.Sorted(maps.Values(held)), (s.config.MaxKeys-s.config.MaxKeys/8-1)*meanBytes)
+	for c, k := range s.known {
+		if held[c.principal] > share {
+			held[c.principal] -= k.cost()
+			s.drop(c)
+		}
+	}
+}
+
+// fairShare is what everybody may hold of a total, when those who hold less leave the rest to the others. held is sorted.
+func fairShare(held []int, total int) int {
+	for i, h := range held {
+		if left := len(held) - i; h > total/left {
+			return total / left
+		}
+		total -= h
+	}
+	return total
 }
 
 // drop forgets a key, so completely that the store is asked for it again.
 func (s *Source) drop(c claim) {
-	s.size -= len(s.known[c].binding.Text())
+	s.size -= s.known[c].cost()
 	delete(s.known, c)
 	delete(s.asked, c.keyID)
 }

@@ -27,7 +27,7 @@ var (
 
 // lookUp fetches and verifies. nil: the store has no binding of the key to the principal that holds.
 func (s *Source) lookUp(ctx context.Context, c claim, roots *lineage.Roots) (*known, error) {
-	f, err := s.flight(ctx, c.keyID, roots)
+	f, err := s.flight(ctx, c, roots)
 	if f == nil || err != nil {
 		return nil, err
 	}
@@ -49,14 +49,15 @@ func (s *Source) lookUp(ctx context.Context, c claim, roots *lineage.Roots) (*kn
 }
 
 // flight joins the look-up of a key, or begins one. nil: there is no need to.
-func (s *Source) flight(ctx context.Context, keyID string, roots *lineage.Roots) (*flight, error) {
+func (s *Source) flight(ctx context.Context, c claim, roots *lineage.Roots) (*flight, error) {
+	keyID := c.keyID
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.asked.has(keyID, roots) {
-		return nil, nil
-	}
-	if f := s.flights[keyID]; f != nil {
+	if f := s.flights[keyID]; f != nil { // first: it is noted as asked before its answer is there
 		return f, nil
+	}
+	if s.asked.has(keyID, roots) {
+		return landed(s.known[c]), nil // which another may have found since the caller looked
 	}
 	if len(s.flights) >= s.config.MaxKeys || !s.rate.allow(time.Now()) {
 		return nil, errRate
@@ -74,6 +75,16 @@ func (s *Source) flight(ctx context.Context, keyID string, roots *lineage.Roots)
 	return f, nil
 }
 
+// landed is a flight that has found k.
+func landed(k *known) *flight {
+	if k == nil {
+		return nil
+	}
+	f := &flight{done: make(chan struct{}), known: k}
+	close(f.done)
+	return f
+}
+
 // fly looks once. The store is not asked again for a while when it has answered, whatever the answer: what holds is known
 // by then. A store that does not answer is.
 func (s *Source) fly(ctx context.Context, keyID string, f *flight, roots *lineage.Roots) {
@@ -88,13 +99,20 @@ func (s *Source) fly(ctx context.Context, keyID string, f *flight, roots *lineag
 		f.err = errLate // must not look like the end of the context of those who wait
 	case err != nil:
 		f.err = fmt.Errorf("bindings in the store: %w", err)
-	case b != nil:
-		f.known, f.err = s.verify(ctx, b, roots)
+	}
+	if f.err == nil {
+		s.mu.Lock()
+		// Before the key is known, because it may be forgotten at once, and must then be looked for again: see drop.
+		s.asked.add(keyID, s.config.MaxKeys, s.miss(roots))
+		s.mu.Unlock()
+		if b != nil {
+			f.known, f.err = s.verify(ctx, b, roots)
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if f.err == nil {
-		s.asked.add(keyID, s.config.MaxKeys, s.miss(roots))
+	if f.err != nil {
+		delete(s.asked, keyID)
 	}
 	delete(s.flights, keyID)
 }

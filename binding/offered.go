@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/kest-go/kest/internal/jcs"
 	"github.com/kest-go/kest/lineage"
@@ -104,7 +105,7 @@ func (s *Source) Bindings(p lineage.Passport) []string {
 
 // binding is what is known about a key, verified before or of this process's own.
 func (s *Source) binding(c claim) *lineage.KeyBinding {
-	if k := s.recall(c); k != nil {
+	if k := s.recall(c); k != nil && k.key.Covers(time.Now(), s.config.Leeway) {
 		return k.binding
 	}
 	return s.ownBinding(c)

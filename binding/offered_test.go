@@ -202,7 +202,8 @@ func TestTooManyKeys(t *testing.T) {
 func TestBytesOfKeys(t *testing.T) {
 	c := newCA(t)
 	const most = 16
-	s := source(t, binding.Config{Roots: c.roots(), MaxKeys: most})
+	roots := follow(c.roots())
+	s := source(t, binding.Config{Roots: roots, MaxKeys: most})
 	fill := func(principal string, n int) (remembered, size int) {
 		var all []workload
 		for range n {
@@ -220,9 +221,46 @@ func TestBytesOfKeys(t *testing.T) {
 	if n, size := fill("spiffe://example.org/"+strings.Repeat("x", 2000), 20); size > most*4<<10 || n < 2 {
 		t.Errorf("%d large bindings are remembered, of %d bytes", n, size)
 	}
-	if n, _ := fill(shop, 40); n > most || n < most/2 {
-		t.Errorf("%d small bindings are remembered", n)
+	small := func(when string) {
+		t.Helper()
+		if n, _ := fill(shop, 40); n > most || n < most/2 {
+			t.Errorf("%d small bindings are remembered %s", n, when)
+		}
 	}
+	small("after large ones")
+	w := c.workload(shop)
+	for range 100 { // the same again takes no more
+		roots.roots.Store(c.roots())
+		wantKey(t, s, offering(t, w.binding), w, true)
+	}
+	small("after one that was verified many times")
+}
+
+// TestEndedKeysGoFirst when room is needed.
+func TestEndedKeysGoFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCA(t)
+		s := source(t, binding.Config{Roots: c.roots(), MaxKeys: 8})
+		for range 6 {
+			var good []workload
+			end := now().Add(time.Hour)
+			for i := range 8 {
+				w := c.workloadFor(shop, now(), end)
+				if i >= 5 {
+					w = c.workloadFor(shop, now(), end.Add(time.Hour))
+					good = append(good, w)
+				}
+				wantKey(t, s, offering(t, w.binding), w, true)
+			}
+			time.Sleep(time.Hour + time.Minute)
+			last := c.workload(shop)
+			for _, w := range append(good, last) {
+				wantKey(t, s, offering(t, last.binding, w.binding), last, true)
+				wantKey(t, s, t.Context(), w, true)
+			}
+			time.Sleep(3 * time.Hour)
+		}
+	})
 }
 
 // TestMemoryOfMisses is bounded: what was missed before the last MaxKeys may be looked for again.
@@ -236,6 +274,21 @@ func TestMemoryOfMisses(t *testing.T) {
 	}
 	if n := st.asked.Load(); n != 4 {
 		t.Errorf("%d look-ups", n)
+	}
+}
+
+// TestOffersOfSeveralKeys: one that is about another key is no answer about its own.
+func TestOffersOfSeveralKeys(t *testing.T) {
+	c := newCA(t)
+	all := []workload{c.workload(shop), c.workload(shop), c.workload(pay)}
+	all = append(all, workload{pay, all[0].public, all[0].signer, c.certify(pay, all[0].public, now(), now().Add(time.Hour))})
+	var bindings []*lineage.KeyBinding
+	for _, w := range all {
+		bindings = append(bindings, w.binding)
+	}
+	s := source(t, binding.Config{Roots: c.roots()})
+	for i := range all {
+		wantKey(t, s, offering(t, bindings...), all[len(all)-1-i], true)
 	}
 }
 

@@ -72,7 +72,8 @@ type Source struct {
 
 	mu      sync.RWMutex
 	known   map[claim]*known
-	size    int                       // bytes of the bindings in known
+	size    int                       // what known counts for
+	swept   time.Time                 // when what has ended was forgotten
 	refused misses[[sha256.Size]byte] // by the hash of a binding that proved nothing
 	asked   misses[string]            // by the id of a key that the store was asked for
 	flights map[string]*flight        // by key id

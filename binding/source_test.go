@@ -213,6 +213,9 @@ func TestRootSourceFails(t *testing.T) {
 	wantKey(t, s, offering(t, w.binding, second), w, true)
 
 	s = source(t, binding.Config{Roots: roots, Own: w.provider(t)})
+	if err := wantError(t, s, t.Context(), w); !errors.Is(err, broken) {
+		t.Error(err)
+	}
 	wantKey(t, s, offering(t, second), w, true)
 	s = source(t, binding.Config{Roots: roots, Store: st})
 	if err := binding.Publish(t.Context(), st, second); err != nil {
