@@ -148,6 +148,8 @@ func TestParseArchiveAttacks(t *testing.T) {
 		"order":         `{"schema":"kest-archive/1","bindings":[]}`,
 		"64 of a key":   doc(`"bindings":[` + strings.Join(again[:64], ",") + `]`),
 		"binding twice": doc(`"bindings":[` + again[0] + "," + again[0] + `]`),
+		"commas":        doc(`"roots":{"self":["a` + strings.Repeat(",[{", 500_000) + `"]}`),
+		"after quotes":  doc(`"roots":{"self":["a\"` + strings.Repeat(",", 1_300_000) + `"]}`),
 		"last moment":   doc(`"observed":{"` + hash + `":9007199254740991}`),
 	} {
 		if _, err := binding.ParseArchive([]byte(text)); err != nil || !binding.IsArchive([]byte(text)) {
