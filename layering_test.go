@@ -37,6 +37,7 @@ var layers = map[string]place{
 	"identity/oidc":              in(adapter, "github.com/go-jose/go-jose/v4"),
 	"identity/spiffe":            in(adapter, "github.com/spiffe/go-spiffe/v2", "google.golang.org/grpc"),
 	"identity/static":            in(adapter),
+	"policy/cedar":               in(adapter, "github.com/cedar-policy/cedar-go"),
 	"policy/cedaragent":          in(adapter),
 	"policy/internal/rest":       in(base),
 	"policy/opa":                 in(adapter),

@@ -10,6 +10,7 @@ require (
 	github.com/kest-go/kest/identity/device v0.0.0
 	github.com/kest-go/kest/identity/oidc v0.0.0
 	github.com/kest-go/kest/identity/spiffe v0.0.0
+	github.com/kest-go/kest/policy/cedar v0.0.0
 	github.com/kest-go/kest/propagate/hopproof v0.0.0
 	github.com/kest-go/kest/propagate/kestgrpc v0.0.0
 	github.com/kest-go/kest/store/redis v0.0.0
@@ -41,12 +42,14 @@ require (
 	github.com/aws/aws-sdk-go-v2/service/sts v1.51.8 // indirect
 	github.com/aws/smithy-go v1.28.9 // indirect
 	github.com/bmatcuk/doublestar/v4 v4.10.4 // indirect
+	github.com/cedar-policy/cedar-go v1.9.0 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/danieljoos/wincred v1.2.3 // indirect
 	github.com/dunglas/httpsfv v1.1.2 // indirect
 	github.com/dustin/go-humanize v1.1.0 // indirect
 	github.com/go-chi/chi/v5 v5.5.0 // indirect
 	github.com/go-jose/go-jose/v4 v4.1.8 // indirect
+	github.com/go-json-experiment/json v0.0.0-20260820222146-c27c302e5fc3 // indirect
 	github.com/go-logr/logr v1.4.4 // indirect
 	github.com/go-logr/stdr v1.2.2 // indirect
 	github.com/godbus/dbus/v5 v5.2.2 // indirect
@@ -76,6 +79,7 @@ require (
 	go.opentelemetry.io/otel/metric v1.47.0 // indirect
 	go.opentelemetry.io/otel/trace v1.47.0 // indirect
 	golang.org/x/crypto v0.58.0 // indirect
+	golang.org/x/exp v0.0.0-20220921023135-46d9e7742f1e // indirect
 	golang.org/x/net v0.60.0 // indirect
 	golang.org/x/oauth2 v0.37.0 // indirect
 	golang.org/x/sync v0.24.0 // indirect
@@ -94,6 +98,7 @@ replace (
 	github.com/kest-go/kest/identity/device => ../identity/device
 	github.com/kest-go/kest/identity/oidc => ../identity/oidc
 	github.com/kest-go/kest/identity/spiffe => ../identity/spiffe
+	github.com/kest-go/kest/policy/cedar => ../policy/cedar
 	github.com/kest-go/kest/propagate/hopproof => ../propagate/hopproof
 	github.com/kest-go/kest/propagate/kestgrpc => ../propagate/kestgrpc
 	github.com/kest-go/kest/store/redis => ../store/redis

@@ -11,9 +11,12 @@ import (
 )
 
 // A generator makes inputs. The same seed makes the same ones.
-type generator struct{ *rand.Rand }
+type generator struct {
+	*rand.Rand
+	sendable bool // leave out what no Cedar Agent can be sent
+}
 
-func newGenerator() generator { return generator{rand.New(rand.NewPCG(20, 26))} }
+func newGenerator() generator { return generator{Rand: rand.New(rand.NewPCG(20, 26))} }
 
 func pick[T any](g generator, from ...T) T { return from[g.IntN(len(from))] }
 
@@ -36,17 +39,25 @@ func (g generator) input() *policy.Input {
 
 func (g generator) record(depth int) map[string]any {
 	m := map[string]any{}
+	names := []string{"n", "z", "nested", "list", "http.method", `a b"c`, "", "a", "b", "日", "\x00", "has", "if", "__cedar", "type", "id", "a.b"}
+	if g.sendable {
+		names = names[:len(names)-1] // "a.b" beside "b" in "a"
+	}
 	for range g.IntN(5) {
-		m[pick(g, "n", "z", "nested", "list", "http.method", `a b"c`, "", "a.b", "a", "b", "日", "\x00", "has", "if", "__cedar", "type", "id")] = g.value(depth - 1)
+		m[pick(g, names...)] = g.value(depth - 1)
 	}
 	return m
 }
 
-// value includes what cannot be sent: fractions, and objects that Cedar would take for something else.
+// value includes what cannot be sent: small fractions, and objects that Cedar would take for something else.
 func (g generator) value(depth int) any {
-	switch n := g.IntN(24); {
+	n := g.IntN(24)
+	if g.sendable {
+		n = 3 + g.IntN(21)
+	}
+	switch {
 	case n == 0:
-		return 1.5
+		return 0.00001
 	case n == 1:
 		return map[string]any{"__entity": map[string]any{"type": "Workload", "id": "a"}}
 	case n == 2:
@@ -56,7 +67,7 @@ func (g generator) value(depth int) any {
 	case n < 9:
 		return pick(g, true, false)
 	case n < 13:
-		return pick[any](g, 0, 40, -1, int64(1<<53-1), 7.0, uint8(7))
+		return pick[any](g, 0, 40, -1, int64(1<<53-1), 7.0, uint8(7), 1.5, -0.0001)
 	case n < 17:
 		return pick(g, "", "40", "high", "x\ny", "GET", `"`, "\x00", "日本")
 	case n < 20 || depth <= 0:

@@ -62,8 +62,7 @@ func start(t testing.TB, dir string, key ...string) agent {
 	if _, err := os.Stat(filepath.Join(modules, "node_modules", "@cedar-policy", "cedar-wasm")); err != nil {
 		t.Fatalf("KEST_CEDAR_AGENT: %v", err) // asked for, so not skipped
 	}
-	// --no-opt: the optimising compiler of Node 20 crashes after some 100,000 calls into the engine.
-	cmd := exec.Command(node, append([]string{"--no-opt", filepath.Join("agent", "server.mjs"), dir}, key...)...)
+	cmd := exec.Command(node, append([]string{filepath.Join("agent", "server.mjs"), dir}, key...)...)
 	var log bytes.Buffer // read only after the process has ended
 	cmd.Stderr = &log
 	out, err := cmd.StdoutPipe()

@@ -1,0 +1,29 @@
+package cedar
+
+import (
+	"context"
+
+	cedargo "github.com/cedar-policy/cedar-go"
+	"github.com/cedar-policy/cedar-go/types"
+
+	"github.com/kest-go/kest/policy"
+)
+
+// Context builds the whole context of an input, and what a policy gets that reads these attributes of it.
+func Context(in *policy.Input, attributes ...string) (all, some types.Record, err, errSome error) {
+	c := &converter{}
+	all = c.context(in, &reads{all: true})
+	r := &reads{}
+	for _, name := range attributes {
+		r.attribute(types.String(name))
+	}
+	s := &converter{}
+	some = s.context(in, r)
+	return all, some, c.err(), s.err()
+}
+
+// Decide asks a policy with a request of any types.
+func (e *Engine) Decide(name string, request cedargo.Request) (policy.Decision, error) {
+	s := e.current.Load()
+	return s.decide(context.Background(), s.policies[name], request)
+}

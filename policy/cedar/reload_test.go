@@ -1,0 +1,253 @@
+package cedar_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/fstest"
+	"testing/synctest"
+	"time"
+
+	"github.com/kest-go/kest/policy/cedar"
+)
+
+func threshold(n int) string {
+	return fmt.Sprintf("permit(principal, action, resource)\nwhen { context.trust_score >= %d };\n", n)
+}
+
+func allows(t *testing.T, e *cedar.Engine, trust int) bool {
+	t.Helper()
+	d, err := e.Evaluate(t.Context(), "p", call(trust))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d.Allow
+}
+
+// A reload takes the new files when all are good, and keeps the old policies when one is not (SPEC §7).
+func TestReload(t *testing.T) {
+	dir := disk(t, tree{"p.cedar": threshold(40)})
+	engine, err := cedar.Dir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := engine.Revision()
+	put(t, dir, "p.cedar", threshold(90))
+	if !allows(t, engine, 50) {
+		t.Error("changed without a reload")
+	}
+	if err := engine.Reload(t.Context()); err != nil || engine.Revision() == first || allows(t, engine, 50) {
+		t.Error("not reloaded:", err)
+	}
+	good := engine.Revision()
+	for name, text := range map[string]string{"half": "permit(principal, action, resource)\nwhen { context.trust_score >=", "empty": "", "unknown": "permit(principal, action, resource) when { http.send() };"} {
+		put(t, dir, "p.cedar", text)
+		err := engine.Reload(t.Context())
+		var at *cedar.SourceError
+		if !errors.As(err, &at) || !strings.HasSuffix(at.File, "/p.cedar") || name != "empty" && at.Line == 0 {
+			t.Errorf("%s: %v", name, err)
+		}
+		if engine.Revision() != good || allows(t, engine, 50) || !allows(t, engine, 90) {
+			t.Errorf("%s: the last good policies are gone", name)
+		}
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := engine.Reload(t.Context()); !errors.Is(err, fs.ErrNotExist) || allows(t, engine, 50) {
+		t.Error("folder gone:", err)
+	}
+	put(t, dir, "p.cedar", threshold(40))
+	cancelled, stop := context.WithCancel(t.Context())
+	stop()
+	if err := engine.Reload(cancelled); !errors.Is(err, context.Canceled) || engine.Revision() != good {
+		t.Error("cancelled:", err)
+	}
+	if err := engine.Reload(t.Context()); err != nil || engine.Revision() != first {
+		t.Error("the same files have another revision:", err)
+	}
+}
+
+// Evaluations during reloads never fail and never see half a change: two policies that change together agree.
+func TestReloadStorm(t *testing.T) {
+	dir := disk(t, tree{"p.cedar": threshold(40)})
+	engine, err := cedar.Dir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	revisions := map[int]string{}
+	for _, n := range []int{40, 60} {
+		put(t, dir, "p.cedar", threshold(n))
+		if err := engine.Reload(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		revisions[n] = engine.Revision()
+	}
+	var asked atomic.Int64
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				trust := []int{39, 50, 60}[n%3]
+				d, err := engine.Evaluate(context.Background(), "p", call(trust))
+				want := trust >= 40 && d.Revision == revisions[40] || trust >= 60 && d.Revision == revisions[60]
+				if err != nil || d.Allow != want {
+					t.Errorf("trust %d: %+v %v", trust, d, err)
+					return
+				}
+				asked.Add(1)
+			}
+		})
+	}
+	for n := range 1000 {
+		switch n % 3 {
+		case 0:
+			put(t, dir, "p.cedar", threshold(40))
+		case 1:
+			put(t, dir, "p.cedar", threshold(60))
+		default:
+			put(t, dir, "p.cedar", "permit(principal, action\n")
+		}
+		if err := engine.Reload(t.Context()); (err != nil) != (n%3 == 2) {
+			t.Error(n, err)
+		}
+	}
+	close(done)
+	wg.Wait()
+	if asked.Load() == 0 {
+		t.Error("nothing was evaluated")
+	}
+}
+
+// A shifting file system serves what the test puts into it.
+type shifting struct {
+	mu sync.Mutex
+	fs fs.FS
+}
+
+func (s *shifting) Open(name string) (fs.File, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.fs.Open(name)
+}
+
+func (s *shifting) set(f fs.FS) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fs = f
+}
+
+func (s *shifting) policy(text string) { s.set(tree{"p.cedar": text}.fs()) }
+
+// unmounted is a file system that has gone away.
+type unmounted struct{}
+
+func (unmounted) Open(string) (fs.File, error) { return nil, fs.ErrPermission }
+
+// Watch takes a change that has settled, reports each distinct fault once, and ends with its context.
+func TestWatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log journal
+		files := &shifting{}
+		files.policy(threshold(40))
+		engine, err := cedar.Config{Logger: log.logger()}.FS(files)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		var faults []string
+		done := make(chan struct{})
+		go func() {
+			engine.Watch(ctx, time.Second, func(err error) { faults = append(faults, err.Error()) })
+			close(done)
+		}()
+		wait := func(n int) { time.Sleep(time.Duration(n) * time.Second); synctest.Wait() }
+		expect := func(when string, allow50 bool, reported int) {
+			t.Helper()
+			if allows(t, engine, 50) != allow50 || len(faults) != reported {
+				t.Errorf("%s: allow %t, reports %q", when, !allow50, faults)
+			}
+		}
+		time.Sleep(time.Second / 2) // between the ticks
+		wait(3)
+		expect("nothing changed", true, 0)
+		files.policy("permit(principal, action, resource) when { false };\n") // half-written, but good Cedar
+		wait(1)
+		expect("not settled", true, 0)
+		files.policy(threshold(90))
+		wait(1)
+		expect("still not settled", true, 0)
+		wait(1)
+		expect("settled", false, 0)
+		files.policy("permit(principal, action\n")
+		wait(10)
+		expect("broken", false, 1)
+		files.policy("permit(principal,\n\naction")
+		wait(10)
+		expect("broken otherwise", false, 2)
+		files.set(fstest.MapFS{})
+		wait(10)
+		expect("empty", false, 3)
+		files.policy(threshold(90))
+		wait(10)
+		expect("the old one again", false, 3)
+		files.policy("permit(principal, action\n")
+		wait(10)
+		expect("broken again", false, 4)
+		files.policy(threshold(90))
+		wait(10)
+		files.policy("permit(principal, action\n")
+		wait(10)
+		expect("mended and broken in the same way", false, 5)
+		files.set(unmounted{})
+		wait(10)
+		expect("unreadable", false, 6)
+		files.set(tree{"p.cedar": threshold(10), "entities.json": `[`}.fs())
+		wait(10)
+		expect("half of the entities", false, 7)
+		files.policy(threshold(10))
+		wait(10)
+		expect("mended", true, 7)
+		stop()
+		<-done
+		if !strings.Contains(faults[0], "p.cedar:2") {
+			t.Errorf("no file and line in %q", faults[0])
+		}
+		for _, want := range []string{"policies reloaded", "the last good ones stay", engine.Revision()} {
+			if !strings.Contains(log.String(), want) {
+				t.Errorf("log lacks %q", want)
+			}
+		}
+	})
+}
+
+// Watch sees a folder that is replaced by another one, as a deployment does it.
+func TestWatchReplacedFolder(t *testing.T) {
+	root := t.TempDir()
+	dir := filepath.Join(root, "live")
+	put(t, dir, "p.cedar", threshold(40))
+	engine, err := cedar.Dir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, filepath.Join(root, "next"), "p.cedar", threshold(90))
+	if os.Rename(dir, filepath.Join(root, "old")) != nil || os.Rename(filepath.Join(root, "next"), dir) != nil {
+		t.Fatal("not renamed")
+	}
+	if err := engine.Reload(t.Context()); err != nil || allows(t, engine, 50) {
+		t.Error("the old folder is still read:", err)
+	}
+}
