@@ -40,6 +40,8 @@ var layers = map[string]place{
 	"policy/cedar":               in(adapter, "github.com/cedar-policy/cedar-go"),
 	"policy/cedaragent":          in(adapter),
 	"policy/internal/rest":       in(base),
+	"policy/decisioncache":       in(adapter),
+	"policy/decisionlog":         in(adapter, otelAPI),
 	"policy/opa":                 in(adapter),
 	"policy/rego":                in(adapter, "github.com/open-policy-agent/opa"),
 	"propagate/bearer":           in(adapter, otelAPI, "github.com/go-jose/go-jose/v4"),
