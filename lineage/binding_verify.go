@@ -220,15 +220,15 @@ func (b *KeyBinding) verifyJWT(roots *Roots, k *BoundKey) error {
 }
 
 func (b *KeyBinding) verifyOIDC(roots *Roots, k *BoundKey) error {
-	trusted, known := roots.issuer(b.proof.issuer)
+	keys, known := roots.issuer(b.proof.issuer, b.principal)
 	if !known {
 		return untrusted("issuer %q is not known", clip(b.proof.issuer))
 	}
-	if !matchesAny(trusted.Principals, b.principal) {
+	if len(keys) == 0 {
 		return untrusted("issuer %q is not trusted for principal %q", clip(b.proof.issuer), clip(b.principal))
 	}
 	k.Issuer = b.proof.issuer
-	return b.proof.verifyAny(trusted.Keys, "issuer "+b.proof.issuer)
+	return b.proof.verifyAny(keys, "issuer "+b.proof.issuer)
 }
 
 func (b *KeyBinding) verifyKMS(roots *Roots, k *BoundKey) error {

@@ -101,7 +101,8 @@ func (k RootKey) check() error {
 // Roots are the authorities that bindings are checked against: all that an auditor must believe. They are immutable
 // and safe for concurrent use. The zero value, and nil, believe nobody.
 type Roots struct {
-	config  RootsConfig
+	config  RootsConfig              // but for Issuers
+	issuers map[string][]IssuerRoots // what several roots say of one issuer stays apart: keys of one certify no principal of another
 	domains map[string]*domain
 }
 
@@ -112,7 +113,15 @@ type domain struct {
 
 // NewRoots checks the configuration and reports everything that is wrong with it.
 func NewRoots(c RootsConfig) (*Roots, error) {
-	r := &Roots{config: c.clone(), domains: map[string]*domain{}}
+	issuers := map[string][]IssuerRoots{}
+	for name, i := range c.Issuers {
+		issuers[name] = addIssuer(nil, i)
+	}
+	return newRoots(c.clone(), issuers)
+}
+
+func newRoots(c RootsConfig, issuers map[string][]IssuerRoots) (*Roots, error) {
+	r := &Roots{config: c, issuers: issuers, domains: map[string]*domain{}}
 	var problems []error
 	problem := func(format string, args ...any) {
 		problems = append(problems, fmt.Errorf("roots: "+format, args...))
@@ -158,19 +167,21 @@ func NewRoots(c RootsConfig) (*Roots, error) {
 		}
 		keys(where, d.JWT)
 	}
-	for _, name := range slices.Sorted(maps.Keys(r.config.Issuers)) {
-		i, where := r.config.Issuers[name], fmt.Sprintf("issuer %q", clip(name))
+	for _, name := range slices.Sorted(maps.Keys(r.issuers)) {
+		where := fmt.Sprintf("issuer %q", clip(name))
 		if !strings.HasPrefix(name, "https://") && !strings.HasPrefix(name, "http://") || strings.ContainsAny(name, "?#") {
 			problem("%s: not the URL of an issuer", where)
 		}
-		if len(i.Principals) == 0 {
-			problem("%s: Principals is empty; name whom the issuer may certify", where)
-		}
-		keys(where, i.Keys)
-		patterns(where, i.Principals)
-		for _, p := range i.Principals {
-			if !strings.HasPrefix(p, OIDCPrincipal(name, "")) { // it would never match
-				problem("%s: principal %q; the issuer's principals begin with %q", where, clip(p), clip(OIDCPrincipal(name, "")))
+		for _, i := range r.issuers[name] {
+			if len(i.Principals) == 0 {
+				problem("%s: Principals is empty; name whom the issuer may certify", where)
+			}
+			keys(where, i.Keys)
+			patterns(where, i.Principals)
+			for _, p := range i.Principals {
+				if !strings.HasPrefix(p, OIDCPrincipal(name, "")) { // it would never match
+					problem("%s: principal %q; the issuer's principals begin with %q", where, clip(p), clip(OIDCPrincipal(name, "")))
+				}
 			}
 		}
 	}
@@ -190,12 +201,12 @@ func NewRoots(c RootsConfig) (*Roots, error) {
 }
 
 func (c RootsConfig) clone() RootsConfig {
-	out := RootsConfig{Domains: map[string]DomainRoots{}, Issuers: map[string]IssuerRoots{}, Self: slices.Clone(c.Self)}
+	out := RootsConfig{Domains: map[string]DomainRoots{}, Self: slices.Clone(c.Self)}
 	out.add(c)
 	return out
 }
 
-// add appends what c does not have yet, but for Self: the same authority comes again with every update of a bundle.
+// add appends what c does not have yet, but for Self and Issuers: the same authority comes again with every update of a bundle.
 func (c *RootsConfig) add(more RootsConfig) {
 	for name, d := range more.Domains {
 		have := c.Domains[name]
@@ -204,16 +215,21 @@ func (c *RootsConfig) add(more RootsConfig) {
 			JWT:  union(have.JWT, d.JWT, RootKey.equal),
 		}
 	}
-	for name, i := range more.Issuers {
-		have := c.Issuers[name]
-		c.Issuers[name] = IssuerRoots{
-			Keys:       union(have.Keys, i.Keys, RootKey.equal),
-			Principals: union(have.Principals, i.Principals, func(a, b string) bool { return a == b }),
-		}
-	}
 	c.KMS = union(c.KMS, more.KMS, func(a, b KMSRoot) bool {
 		return a.Key.equal(b.Key) && slices.Equal(a.Principals, b.Principals)
 	})
+}
+
+// addIssuer adds what one of several roots says of an issuer: more keys for the same principals, or a part of its own.
+func addIssuer(have []IssuerRoots, more IssuerRoots) []IssuerRoots {
+	out := slices.Clone(have)
+	for i := range out {
+		if slices.Equal(out[i].Principals, more.Principals) {
+			out[i].Keys = union(out[i].Keys, more.Keys, RootKey.equal)
+			return out
+		}
+	}
+	return append(out, IssuerRoots{Keys: slices.Clone(more.Keys), Principals: slices.Clone(more.Principals)})
 }
 
 // union is a new list of what is in a or b.
@@ -235,14 +251,20 @@ func (k RootKey) equal(other RootKey) bool {
 
 // MergeRoots returns roots that believe whoever one of the arguments believes.
 func MergeRoots(all ...*Roots) (*Roots, error) {
-	merged := RootsConfig{}.clone()
+	merged, issuers := RootsConfig{}.clone(), map[string][]IssuerRoots{}
 	for _, r := range all {
-		if r != nil {
-			merged.add(r.config)
-			merged.Self = union(merged.Self, r.config.Self, func(a, b string) bool { return a == b })
+		if r == nil {
+			continue
+		}
+		merged.add(r.config)
+		merged.Self = union(merged.Self, r.config.Self, func(a, b string) bool { return a == b })
+		for name, parts := range r.issuers {
+			for _, i := range parts {
+				issuers[name] = addIssuer(issuers[name], i)
+			}
 		}
 	}
-	return NewRoots(merged)
+	return newRoots(merged, issuers)
 }
 
 // A RootSource has the roots of the moment: one that follows a SPIFFE bundle or an issuer's key set returns other
@@ -263,12 +285,17 @@ func (r *Roots) domain(name string) *domain {
 	return r.domains[name]
 }
 
-func (r *Roots) issuer(name string) (IssuerRoots, bool) {
+// issuer returns the keys that may certify a principal, and whether the issuer is known at all.
+func (r *Roots) issuer(name, principal string) (keys []RootKey, known bool) {
 	if r == nil {
-		return IssuerRoots{}, false
+		return nil, false
 	}
-	i, known := r.config.Issuers[name]
-	return i, known
+	for _, part := range r.issuers[name] {
+		if known = true; matchesAny(part.Principals, principal) {
+			keys = append(keys, part.Keys...)
+		}
+	}
+	return keys, known
 }
 
 func (r *Roots) kms() []KMSRoot {

@@ -19,7 +19,7 @@ const maxRootsBytes = 4 << 20
 //	 "kms": [{"key": <JWK>, "principals": ["arn:aws:iam::123456789012:role/payments"]}],
 //	 "self": ["local:*"]}
 //
-// All members are optional. A SPIFFE bundle is what a bundle endpoint serves and "spire-server bundle show -format
+// All members are optional. An issuer may have a list of such objects: the keys of one certify no principal of another. A SPIFFE bundle is what a bundle endpoint serves and "spire-server bundle show -format
 // spiffe" prints (SPIFFE Trust Domain and Bundle §4). Keys of types that sign no bindings are skipped (RFC 7517 §5);
 // weak ones are errors.
 func ParseRoots(text []byte) (*Roots, error) {
@@ -31,7 +31,7 @@ func ParseRoots(text []byte) (*Roots, error) {
 }
 
 func readRoots(doc jcs.Value) (*Roots, error) {
-	c := RootsConfig{Domains: map[string]DomainRoots{}, Issuers: map[string]IssuerRoots{}}
+	c, issuers := RootsConfig{Domains: map[string]DomainRoots{}}, map[string][]IssuerRoots{}
 	r := reader{}
 	r.want("roots", doc, jcs.Object)
 	for _, m := range doc.Members {
@@ -44,8 +44,14 @@ func readRoots(doc jcs.Value) (*Roots, error) {
 		case "issuers":
 			r.want(m.Name, m.Value, jcs.Object)
 			for _, i := range m.Value.Members {
-				r.only(i.Name, i.Value, "keys", "principals")
-				c.Issuers[i.Name] = IssuerRoots{Keys: r.jwks(i.Name, i.Value), Principals: r.list(i.Name, i.Value, "principals")}
+				parts := []jcs.Value{i.Value}
+				if i.Value.Kind == jcs.Array {
+					parts = r.elems(i.Name, i.Value, maxRoots)
+				}
+				for _, part := range parts {
+					r.only(i.Name, part, "keys", "principals")
+					issuers[i.Name] = addIssuer(issuers[i.Name], IssuerRoots{Keys: r.jwks(i.Name, part), Principals: r.list(i.Name, part, "principals")})
+				}
 			}
 		case "kms":
 			for _, k := range r.elems(m.Name, m.Value, maxRoots) {
@@ -69,7 +75,7 @@ func readRoots(doc jcs.Value) (*Roots, error) {
 	if r.err != nil {
 		return nil, fmt.Errorf("roots: %w", r.err)
 	}
-	return NewRoots(c)
+	return newRoots(c.clone(), issuers)
 }
 
 // maxRoots bounds the keys of one authority, and lists of principals.
@@ -162,14 +168,10 @@ func (r *Roots) AppendJSON(dst []byte) ([]byte, error) {
 		r = &Roots{}
 	}
 	w := writer{buf: append(dst, `{"issuers":{`...)}
-	for n, name := range slices.SortedFunc(maps.Keys(r.config.Issuers), jcs.Compare) {
+	for n, name := range slices.SortedFunc(maps.Keys(r.issuers), jcs.Compare) {
 		w.comma(n)
 		w.string(name)
-		w.raw(":{")
-		w.keys(r.config.Issuers[name].Keys)
-		w.raw(`,"principals":`)
-		w.strings(r.config.Issuers[name].Principals)
-		w.raw("}")
+		w.issuer(r.issuers[name])
 	}
 	w.raw(`},"kms":[`)
 	for n, k := range r.config.KMS {
@@ -200,6 +202,23 @@ func (r *Roots) AppendJSON(dst []byte) ([]byte, error) {
 	}
 	w.raw("}}")
 	return w.buf, w.err
+}
+
+// issuer writes one object, or a list of several.
+func (w *writer) issuer(parts []IssuerRoots) {
+	w.raw(":")
+	if len(parts) > 1 {
+		w.raw("[")
+		defer w.raw("]")
+	}
+	for n, i := range parts {
+		w.comma(n)
+		w.raw("{")
+		w.keys(i.Keys)
+		w.raw(`,"principals":`)
+		w.strings(i.Principals)
+		w.raw("}")
+	}
 }
 
 func (w *writer) comma(n int) {

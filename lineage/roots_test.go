@@ -217,6 +217,46 @@ func TestMergeRoots(t *testing.T) {
 	}
 }
 
+// TestMergedIssuersStayApart: one file trusts the issuer's real keys for the build, another a test key for a test. Together
+// they do not trust the test key for the build.
+func TestMergedIssuersStayApart(t *testing.T) {
+	p := newPlatform(t)
+	other := ecKey(t, elliptic.P256())
+	test := lineage.IssuerRoots{Principals: []string{issuer + "#test-*"}, Keys: p.config.Issuers[issuer].Keys}
+	real := lineage.IssuerRoots{Principals: []string{build}, Keys: []lineage.RootKey{{ID: p.config.Issuers[issuer].Keys[0].ID, Public: other.Public()}}}
+	b := p.bind(t, lineage.FormOIDC) // of the build, by the key that is for tests
+	merged, err := lineage.MergeRoots(rootsOf(t, lineage.RootsConfig{Issuers: map[string]lineage.IssuerRoots{issuer: test}}),
+		rootsOf(t, lineage.RootsConfig{Issuers: map[string]lineage.IssuerRoots{issuer: real}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := merged.AppendJSON(nil)
+	if err != nil || !strings.Contains(string(text), `"`+issuer+`":[{`) {
+		t.Fatalf("%s, %v", text, err)
+	}
+	read, err := lineage.ParseRoots(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, roots := range map[string]*lineage.Roots{"merged": merged, "read": read} {
+		if _, err := b.Verify(begin, 0, roots); !errors.Is(err, lineage.ErrBinding) {
+			t.Errorf("%s: a key for tests certifies the build: %v", name, err)
+		}
+	}
+	// More keys for the same principals are one part: a rotation, not another trust.
+	again, err := lineage.MergeRoots(p.roots, p.roots, rootsOf(t, lineage.RootsConfig{Issuers: map[string]lineage.IssuerRoots{
+		issuer: {Principals: p.config.Issuers[issuer].Principals, Keys: real.Keys}}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Verify(begin, 0, again); err != nil {
+		t.Errorf("after a rotation: %v", err)
+	}
+	if text, err := again.AppendJSON(nil); err != nil || strings.Contains(string(text), `"`+issuer+`":[`) {
+		t.Errorf("%s, %v", text, err)
+	}
+}
+
 func TestSPIFFEDomain(t *testing.T) { // SPIFFE-ID §2
 	for id, want := range map[string]string{
 		"spiffe://example.org/a": "example.org", "spiffe://a_b-c.1/x/Y.Z-_/...": "a_b-c.1", "spiffe://" + strings.Repeat("a", 255) + "/x": strings.Repeat("a", 255),
