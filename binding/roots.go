@@ -12,9 +12,7 @@ import (
 
 // AllRoots believes whoever one of the sources believes: a trust domain beside an OpenID provider, or roots from a file
 // beside those that a platform gives. When one source fails, so does the answer. It is safe for concurrent use.
-//
-// Sources that name the same OpenID provider are merged as [lineage.MergeRoots] does: all keys of that provider then
-// certify all of its principals.
+// What they say of one OpenID provider stays apart, as [lineage.MergeRoots] has it.
 func AllRoots(sources ...lineage.RootSource) lineage.RootSource {
 	return &allRoots{sources: slices.Clone(sources)}
 }
