@@ -32,6 +32,7 @@ var layers = map[string]place{
 	"identity/spiffe/spiffetest": in(kit, anything),
 	"fastverify":                 in(adapter, "filippo.io/edwards25519"),
 	"aws":                        in(adapter, "github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go").on("identity"),
+	"aws/avp":                    in(adapter, "github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go").on("policy"),
 	"identity/device":            in(adapter, "github.com/zalando/go-keyring"),
 	"identity/local":             in(adapter),
 	"identity/oidc":              in(adapter, "github.com/go-jose/go-jose/v4"),

@@ -1,5 +1,6 @@
-// Package awstest is for tests only: it speaks the wire protocols of STS and KMS over HTTP, with real keys, checks SigV4 as
-// AWS does, and enforces the limits of KMS. What it does not have: policies, quotas, and the latency of AWS.
+// Package awstest is for tests only: it speaks the wire protocols of STS, KMS and Verified Permissions over HTTP, with real
+// keys, checks SigV4 as AWS does, and enforces the limits of the services. What it does not have: policies, quotas, and the
+// latency of AWS.
 package awstest
 
 import (
@@ -27,7 +28,8 @@ const (
 	Region  = "eu-central-1"
 )
 
-// A Server is STS, KMS and the credential endpoint of a container, at one address. It is safe for concurrent use.
+// A Server is STS, KMS, Verified Permissions and the credential endpoint of a container, at one address. It is safe for
+// concurrent use.
 type Server struct {
 	URL string
 
@@ -39,6 +41,8 @@ type Server struct {
 	skew    time.Duration
 	calls   map[string]int
 	token   string // web identity
+
+	policies map[string]PolicyStore // by id
 }
 
 // grant is a set of credentials, and whose they are.
@@ -184,6 +188,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.container(w, r)
 	case strings.HasPrefix(target, "TrentService."):
 		s.kms(w, r, strings.TrimPrefix(target, "TrentService."), body)
+	case strings.HasPrefix(target, "VerifiedPermissions."):
+		s.avp(w, r, strings.TrimPrefix(target, "VerifiedPermissions."), body)
 	case strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded"):
 		s.sts(w, r, body)
 	default:
@@ -245,7 +251,9 @@ func (s *Server) container(w http.ResponseWriter, r *http.Request) {
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {
-	w.Header().Set("Content-Type", "application/x-amz-json-1.1")
+	if w.Header().Get("Content-Type") == "" {
+		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
+	}
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(v) // to a client that may have gone
 }

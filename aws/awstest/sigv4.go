@@ -17,8 +17,8 @@ import (
 
 type failure struct{ code, message string }
 
-// mismatch is what the two services call a wrong signature, and one of another time.
-var mismatch = map[string]string{"sts": "SignatureDoesNotMatch", "kms": "InvalidSignatureException"}
+// mismatch is what the services call a wrong signature, and one of another time.
+var mismatch = map[string]string{"sts": "SignatureDoesNotMatch", "kms": "InvalidSignatureException", "verifiedpermissions": "InvalidSignatureException"}
 
 // authenticate checks the signature of a request as AWS does: it computes it again from what arrived, with the secret that
 // belongs to the access key.
