@@ -40,9 +40,9 @@ var layers = map[string]place{
 	"identity/static":            in(adapter),
 	"policy/cedar":               in(adapter, "github.com/cedar-policy/cedar-go"),
 	"policy/cedaragent":          in(adapter),
-	"policy/internal/rest":       in(base),
 	"policy/decisioncache":       in(adapter),
 	"policy/decisionlog":         in(adapter, otelAPI),
+	"policy/internal/rest":       in(base),
 	"policy/opa":                 in(adapter),
 	"policy/rego":                in(adapter, "github.com/open-policy-agent/opa"),
 	"propagate/bearer":           in(adapter, otelAPI, "github.com/go-jose/go-jose/v4"),
@@ -59,6 +59,7 @@ var layers = map[string]place{
 	"cmd/kest/internal/...":      in(binary, anything),
 	"cmd/kest-verify":            in(binary),
 	"auto":                       in(adapter, anything).on("identity", "identity/local", "identity/oidc", "identity/spiffe", "aws"), // links them all
+	"config":                     in(adapter, otelAPI, "go.yaml.in/yaml/v3").on(".", "identity", "identity/local", "policy", "policy/cedaragent", "policy/opa", "propagate", "store", "store/memory"),
 	"bench":                      in(leaf, anything),
 	"conformance":                in(leaf, anything),
 	"e2e/...":                    in(leaf, anything),
