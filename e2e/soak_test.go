@@ -27,7 +27,7 @@ func trio(t *testing.T, claims, nonces store.Store, threshold int, ran func(stri
 	for _, name := range []string{"ledger", "shop", "gate"} {
 		listener := must(listen())(t)
 		s := setting{
-			Listener: propagate.Internal, Proofs: propagate.ProofRequire, Nonces: nonces, MaxAge: 2 * time.Second, Address: listener.Addr().String(),
+			Listener: propagate.Internal, Proofs: propagate.ProofRequire, Nonces: nonces, MaxAge: 5 * time.Second, Address: listener.Addr().String(),
 			Propagate: propagate.Config{Store: claims, Threshold: threshold, ClaimTTL: 2 * time.Second},
 		}
 		if name == "gate" {
