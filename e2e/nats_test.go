@@ -59,7 +59,7 @@ func TestNATS(t *testing.T) {
 		t.Fatal("the NATS server does not start")
 	}
 	connect := func() *nats.Conn {
-		conn := must(nats.Connect(broker.ClientURL()))(t)
+		conn := must(nats.Connect(broker.ClientURL(), nats.Timeout(30*time.Second)))(t) // a busy machine needs more than 2 s
 		t.Cleanup(conn.Close)
 		return conn
 	}
