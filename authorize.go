@@ -57,6 +57,42 @@ func (c *call) ask(s *step) (policy.Decision, error) {
 	return decision, err
 }
 
+// observe asks the policies under trial about a call that all others allowed. Nothing that they do stops it, a panic
+// apart; what they said is signed with the entry.
+func (c *call) observe() {
+	if len(c.trials) == 0 {
+		return
+	}
+	said := make([]string, len(c.trials))
+	for i := range c.trials {
+		s := &c.trials[i]
+		c.input.Environment.PolicyNames, c.input.Environment.PolicyTier = s.names, s.tier
+		decision, err := c.ask(s)
+		verdict, reason := lineage.VerdictAllow, decision.Reason
+		switch {
+		case err != nil:
+			verdict, reason = lineage.VerdictError, err.Error()
+		case !decision.Allow:
+			verdict = lineage.VerdictDeny
+		}
+		said[i] = string(s.tier) + ":" + s.name + "=" + verdict
+		if verdict != lineage.VerdictAllow {
+			c.guard.config.Logger.WarnContext(c.ctx, "kest: policy under trial did not allow a call, which goes on",
+				"operation", c.operation, "entry_id", c.entry.ID, "trace_id", c.trace, "policy", s.name,
+				"tier", string(s.tier), "workload", c.signer.Principal(), "verdict", verdict, "reason", bounded(reason))
+		}
+	}
+	c.entry.Labels[lineage.LabelObserved] = strings.Join(said, ",")
+}
+
+// bounded is what an engine said, as far as records hold it: in valid UTF-8, or it could not be signed.
+func bounded(reason string) string {
+	if len(reason) > maxReason {
+		reason = reason[:maxReason] + "…"
+	}
+	return strings.ToValidUTF8(reason, "")
+}
+
 // deviations are the exemptions in force for this call. They are signed into the entry (F-PE-12).
 func (c *call) deviations(now time.Time) []policy.Deviation {
 	var active []policy.Deviation
@@ -67,7 +103,7 @@ func (c *call) deviations(now time.Time) []policy.Deviation {
 		}
 		active = append(active, d)
 		c.entry.Policies.Deviations = append(c.entry.Policies.Deviations, lineage.Deviation{
-			Policy: d.Policy, Tier: string(d.Tier), Reason: d.Reason, Approver: d.Approver,
+			Policy: d.Policy, Tier: string(d.Tier), Reason: d.Reason, Approver: d.Approver, ApproverKey: d.ApproverKey,
 		})
 	}
 	return active
@@ -76,6 +112,10 @@ func (c *call) deviations(now time.Time) []policy.Deviation {
 // document is what policies see (SPEC §7).
 func (c *call) document(active []policy.Deviation) policy.Input {
 	e, past := &c.entry, c.history.Summary()
+	var history *policy.History
+	if past.Length > 0 {
+		history = policy.NewHistory(c.ancestors)
+	}
 	parents := make([]string, len(e.Parents))
 	for i, h := range e.Parents {
 		parents[i] = h.String()
@@ -89,11 +129,14 @@ func (c *call) document(active []policy.Deviation) policy.Input {
 		Environment: policy.Environment{
 			IsRoot: len(parents) == 0, SourceType: c.source, ParentHashes: parents, ActiveDeviations: active,
 			Operation: e.Operation, Classification: e.Classification, EntryID: e.ID, TraceID: c.trace,
+			TrustOverride: c.override, RemovedTaints: e.RemovedTaints, Sanitizer: c.sanitizer,
 		},
 		TrustScore: e.TrustScore,
 		Lineage: policy.Lineage{
 			Length: past.Length, Principals: past.Principals, MinTrust: past.MinTrust, SourceTypes: past.SourceTypes,
+			History: history,
 		},
+		Labels:     c.settings.labels,
 		Attributes: c.facts.values,
 	}
 }
@@ -105,10 +148,7 @@ func (c *call) deny(s *step, decision policy.Decision, err error) error {
 	if err != nil {
 		reason = err.Error()
 	}
-	if len(reason) > maxReason {
-		reason = reason[:maxReason] + "…"
-	}
-	reason = strings.ToValidUTF8(reason, "") // or the record could not be signed
+	reason = bounded(reason)
 	denied := &DeniedError{
 		Operation: c.operation, EntryID: c.entry.ID, Tier: s.tier, Policy: s.name, Reason: reason, Err: err,
 	}

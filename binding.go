@@ -20,6 +20,14 @@ func (s *settings) check() {
 		s.problem("no policy; name at least one with kest.Policy")
 	}
 	s.problems = append(s.problems, each(policy.Tiers{Function: s.policies}.Validate())...)
+	for _, err := range each(policy.Tiers{Function: s.shadow}.Validate()) {
+		s.problem("ShadowPolicy: %w", err)
+	}
+	for _, name := range s.shadow {
+		if slices.Contains(s.policies, name) {
+			s.problem("ShadowPolicy: %q is enforced, too; take it out of one of the two", name)
+		}
+	}
 	for _, list := range [][]string{s.added, s.removed} {
 		if slices.Contains(list, "") {
 			s.problem("empty taint")
@@ -43,10 +51,11 @@ func (s *settings) check() {
 // binding is what the options mean under one guard: everything that does not depend on the call is computed once.
 type binding struct {
 	*settings
-	guard    *Guard
+	guard    *core
 	provider identity.Provider
 	trust    lineage.TrustEvaluator
 	steps    []step
+	trials   []step             // policies that are observed only
 	maybe    []policy.Deviation // that may lift one of the steps, by scope; expiry is checked at the call
 
 	added, removed []string // sorted; added includes what the classification brings
@@ -65,7 +74,7 @@ type step struct {
 }
 
 // bind resolves the options against a guard (F-GC-03) and reports everything that is wrong.
-func (s *settings) bind(g *Guard) (*binding, error) {
+func (s *settings) bind(g *core) (*binding, error) {
 	problems := slices.Clone(s.problems)
 	c := &g.config
 	b := &binding{settings: s, guard: g, provider: c.Identity, trust: c.Trust, spanName: "kest.verified." + s.operation}
@@ -82,8 +91,15 @@ func (s *settings) bind(g *Guard) (*binding, error) {
 		}
 	}
 	tiers := policy.Tiers{Enterprise: c.Enterprise, Platform: c.Platform, Application: c.Application, Function: s.policies}
+	trials := c.Shadow
+	trials.Function = s.shadow
 	for _, tier := range policy.Order() {
-		problems = append(problems, b.addSteps(tier, tiers.Names(tier))...)
+		b.steps = append(b.steps, b.stepsOf(tier, tiers.Names(tier))...)
+		b.trials = append(b.trials, b.stepsOf(tier, trials.Names(tier))...)
+		problems = append(problems, b.checkSteps(tier, slices.Concat(tiers.Names(tier), trials.Names(tier)))...)
+	}
+	if len(b.trials) > maxShadow {
+		problems = append(problems, fmt.Errorf("%d policies are under trial; at most %d can be", len(b.trials), maxShadow))
 	}
 	for _, d := range c.Deviations {
 		if slices.ContainsFunc(b.steps, func(st step) bool { return d.Covers(st.tier, st.name, s.operation) }) {
@@ -102,15 +118,25 @@ func (s *settings) bind(g *Guard) (*binding, error) {
 	return b, nil
 }
 
-func (b *binding) addSteps(tier policy.Tier, names []string) []error {
-	engine := b.guard.config.Engine
-	own := b.engine != nil && (tier == policy.Application || tier == policy.Function)
-	if own {
-		engine = b.engine
+// engineOf is the engine that decides a tier, and whether it is the function's own.
+func (b *binding) engineOf(tier policy.Tier) (engine policy.Engine, own bool) {
+	if b.engine != nil && (tier == policy.Application || tier == policy.Function) {
+		return b.engine, true
 	}
-	for _, name := range names {
-		b.steps = append(b.steps, step{tier: tier, name: name, names: names, engine: engine})
+	return b.guard.config.Engine, false
+}
+
+func (b *binding) stepsOf(tier policy.Tier, names []string) []step {
+	engine, _ := b.engineOf(tier)
+	steps := make([]step, len(names))
+	for i, name := range names {
+		steps[i] = step{tier: tier, name: name, names: names, engine: engine}
 	}
+	return steps
+}
+
+func (b *binding) checkSteps(tier policy.Tier, names []string) []error {
+	engine, own := b.engineOf(tier)
 	if engine == nil && len(names) > 0 {
 		return []error{fmt.Errorf("no engine for the %s policies; set Config.Engine", tier)}
 	}
@@ -156,7 +182,7 @@ func sortedSet(items []string) []string {
 	return slices.Compact(out)
 }
 
-func (g *Guard) currentTracer() trace.Tracer {
+func (g *core) currentTracer() trace.Tracer {
 	if g.tracer != nil {
 		return g.tracer
 	}

@@ -84,6 +84,7 @@ func (c *call) prepare(in any) error {
 	if err := c.authorize(); err != nil {
 		return err
 	}
+	c.observe()
 	if c.signed, err = lineage.Sign(c.ctx, c.signer, c.entry, c.guard.config.Limits); err != nil {
 		if errors.Is(err, lineage.ErrLimit) {
 			err = fmt.Errorf("%w; labels, attributes and %d parents count: shorten them, bring parallel calls together in "+
@@ -265,11 +266,11 @@ func (c *call) append() error {
 	if err := passport.Check(c.guard.config.Limits); err != nil {
 		return fmt.Errorf("%w; begin a new lineage from a context without a session, or raise Config.Limits here and in every verifier", err)
 	}
-	origin := ""
 	if c.outer != nil {
-		origin = c.outer.Origin()
+		c.body = c.outer.Body(passport)
+	} else {
+		c.body = propagate.NewBody(passport, c.trace, "")
 	}
-	c.body = propagate.NewBody(passport, c.trace, origin)
 	c.ctx = propagate.WithSession(c.ctx, c.body)
 	if c.identity != propagate.IdentityFrom(c.ctx) {
 		c.ctx = propagate.WithIdentity(c.ctx, c.identity)

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
@@ -32,8 +33,17 @@ type Config struct {
 	// Enterprise policies apply to every call and nothing but a deviation lifts them. Platform policies come from
 	// the deployment, Application policies from the application.
 	Enterprise, Platform, Application []string
+	// Shadow names policies under trial, by tier: after all others allowed a call they are asked, too, and what they say is
+	// logged and signed into the entry ([lineage.Entry.Observed]), but stops nothing. Function must be empty: that is for
+	// [ShadowPolicy]. They take their time, within PolicyTimeout each.
+	Shadow policy.Tiers
 	// Deviations are exemptions, from deployment configuration only.
 	Deviations []policy.Deviation
+	// Approvers has the keys of those who sign deviations, by the name in Deviation.Approver. A signed deviation needs
+	// it, and is refused when its signature does not hold. The source is asked by [New] and [Guard.Reconfigure] alone.
+	Approvers lineage.KeySource
+	// RequireApproval refuses deviations that no approver has signed.
+	RequireApproval bool
 
 	// Origins registers source types besides the fixed ones: name → score 0…100.
 	Origins map[string]int
@@ -69,8 +79,14 @@ const (
 	detectTimeout        = 10 * time.Second
 )
 
-// A Guard enforces one configuration, which never changes. It is safe for concurrent use.
+// A Guard enforces a configuration, which changes only as a whole, by [Guard.Reconfigure]. It is safe for concurrent use.
 type Guard struct {
+	current   atomic.Pointer[core]
+	functions followers // that were wrapped for it
+}
+
+// core is one configuration in force. It never changes; a call has the same one from its beginning to its end.
+type core struct {
 	config   Config
 	origins  lineage.Origins
 	tracer   trace.Tracer // nil: ask the global provider at each call
@@ -83,6 +99,44 @@ var ids uuid7.Source
 // New returns a guard, or a [*ConfigError] with everything that is wrong (F-GC-01…04). When Identity is nil it
 // probes the environment, for at most 10 s.
 func New(c Config) (*Guard, error) {
+	made, err := newCore(c)
+	if err != nil {
+		return nil, err
+	}
+	g := new(Guard)
+	g.current.Store(made)
+	return g, nil
+}
+
+// Reconfigure replaces the configuration and binds every function that was wrapped for the guard anew. Everything is
+// validated at once as by [New] and [Verified]; on an error nothing changes. Calls that have begun end under the
+// configuration under which they began. A nil Identity keeps the one in force.
+//
+// Verifiers have origins, limits and a trust evaluator of their own, so those should stay as they are.
+func (g *Guard) Reconfigure(c Config) error {
+	process.Lock()
+	defer process.Unlock()
+	if c.Identity == nil {
+		c.Identity = g.current.Load().config.Identity
+	}
+	next, err := newCore(c)
+	if err != nil {
+		return err
+	}
+	lists := []*followers{&g.functions}
+	if process.guard == g {
+		lists = append(lists, &process.functions)
+	}
+	bound, err := rebind(next, lists...)
+	if err != nil {
+		return err
+	}
+	g.current.Store(next)
+	bound.install()
+	return nil
+}
+
+func newCore(c Config) (*core, error) {
 	c = c.clone()
 	problems := c.problems()
 	origins, err := lineage.NewOrigins(c.Origins)
@@ -97,7 +151,7 @@ func New(c Config) (*Guard, error) {
 	if len(problems) > 0 {
 		return nil, &ConfigError{Subject: "config", Problems: problems}
 	}
-	g := &Guard{config: c, origins: origins}
+	g := &core{config: c, origins: origins}
 	if c.TracerProvider != nil {
 		g.tracer = c.TracerProvider.Tracer(scope, trace.WithInstrumentationVersion(Version))
 	}
@@ -110,7 +164,7 @@ func New(c Config) (*Guard, error) {
 }
 
 // reportExpired warns once for each deviation, whether it had expired at the start or expires later.
-func (g *Guard) reportExpired(d policy.Deviation) {
+func (g *core) reportExpired(d policy.Deviation) {
 	if _, done := g.reported.LoadOrStore(d, true); !done {
 		g.config.Logger.Warn("kest: deviation has expired and is ignored", "policy", d.Policy, "tier", string(d.Tier),
 			"scope", d.Scope, "not_after", d.NotAfter)
@@ -118,7 +172,7 @@ func (g *Guard) reportExpired(d policy.Deviation) {
 }
 
 // Config returns a copy of the configuration that is in force, defaults filled in.
-func (g *Guard) Config() Config { return g.config.clone() }
+func (g *Guard) Config() Config { return g.current.Load().config.clone() }
 
 func detect(logger *slog.Logger) (identity.Provider, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), detectTimeout)
@@ -131,6 +185,7 @@ func detect(logger *slog.Logger) (identity.Provider, error) {
 // clone copies what a caller could still change and fills in defaults.
 func (c Config) clone() Config {
 	c.Enterprise, c.Platform, c.Application = slices.Clone(c.Enterprise), slices.Clone(c.Platform), slices.Clone(c.Application)
+	c.Shadow.Enterprise, c.Shadow.Platform, c.Shadow.Application = slices.Clone(c.Shadow.Enterprise), slices.Clone(c.Shadow.Platform), slices.Clone(c.Shadow.Application)
 	c.Deviations = slices.Clone(c.Deviations)
 	c.Origins = maps.Clone(c.Origins)
 	c.Classifications = maps.Clone(c.Classifications)
@@ -156,7 +211,61 @@ func (c *Config) problems() []error {
 	var problems []error
 	tiers := policy.Tiers{Enterprise: c.Enterprise, Platform: c.Platform, Application: c.Application}
 	problems = append(problems, each(tiers.Validate())...)
-	for _, d := range c.Deviations {
+	problems = append(problems, c.shadowProblems(tiers)...)
+	problems = append(problems, c.approve(tiers)...)
+	for _, name := range slices.Sorted(maps.Keys(c.Classifications)) {
+		if name == "" || slices.Contains(c.Classifications[name], "") {
+			problems = append(problems, fmt.Errorf("classification %q: empty name or taint", name))
+		}
+	}
+	if c.Engine == nil && len(c.Enterprise)+len(c.Platform)+len(c.Application)+c.trials() > 0 {
+		problems = append(problems, errors.New("no engine for the configured policies; set Engine"))
+	}
+	if c.PolicyTimeout < 0 {
+		problems = append(problems, errors.New("PolicyTimeout is negative"))
+	}
+	for _, tier := range policy.Order() {
+		problems = append(problems, checkPolicies(c.Engine, tier, slices.Concat(tiers.Names(tier), c.Shadow.Names(tier)))...)
+	}
+	return problems
+}
+
+func (c *Config) trials() int {
+	return len(c.Shadow.Enterprise) + len(c.Shadow.Platform) + len(c.Shadow.Application)
+}
+
+// maxShadow bounds the policies under trial of one call, and with it the label that they are signed into.
+const maxShadow = 16
+
+func (c *Config) shadowProblems(tiers policy.Tiers) []error {
+	var problems []error
+	for _, err := range each(c.Shadow.Validate()) {
+		problems = append(problems, fmt.Errorf("Shadow: %w", err))
+	}
+	if len(c.Shadow.Function) > 0 {
+		problems = append(problems, errors.New("Shadow: function policies belong to the function; use kest.ShadowPolicy there"))
+	}
+	if n := c.trials(); n > maxShadow {
+		problems = append(problems, fmt.Errorf("Shadow: %d policies; at most %d can be under trial", n, maxShadow))
+	}
+	for _, tier := range policy.Order() {
+		for _, name := range c.Shadow.Names(tier) {
+			if slices.Contains(tiers.Names(tier), name) {
+				problems = append(problems, fmt.Errorf("Shadow: %s policy %q is enforced, too; take it out of one of the two", tier, name))
+			}
+		}
+	}
+	return problems
+}
+
+// approve checks the deviations, and notes with which keys they were signed.
+func (c *Config) approve(tiers policy.Tiers) []error {
+	var problems []error
+	if c.RequireApproval && c.Approvers == nil {
+		problems = append(problems, errors.New("RequireApproval: there are no keys of approvers; set Approvers"))
+	}
+	for i, d := range c.Deviations {
+		c.Deviations[i].ApproverKey = ""
 		if err := d.Validate(); err != nil {
 			problems = append(problems, err)
 			continue
@@ -164,20 +273,19 @@ func (c *Config) problems() []error {
 		if !slices.Contains(tiers.Names(d.Tier), d.Policy) {
 			problems = append(problems, fmt.Errorf("deviation of %q: no %s policy has that name", d.Policy, d.Tier))
 		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(c.Classifications)) {
-		if name == "" || slices.Contains(c.Classifications[name], "") {
-			problems = append(problems, fmt.Errorf("classification %q: empty name or taint", name))
+		switch {
+		case c.Approvers == nil && d.Signature != "":
+			problems = append(problems, fmt.Errorf("deviation of %q: it is signed, and there are no keys to check that; set Approvers", d.Policy))
+		case c.Approvers != nil && (d.Signature != "" || c.RequireApproval):
+			ctx, cancel := context.WithTimeout(context.Background(), detectTimeout)
+			verified, err := d.Verify(ctx, c.Approvers)
+			cancel()
+			if err != nil {
+				problems = append(problems, err)
+				continue
+			}
+			c.Deviations[i] = verified
 		}
-	}
-	if c.Engine == nil && len(c.Enterprise)+len(c.Platform)+len(c.Application) > 0 {
-		problems = append(problems, errors.New("no engine for the configured policies; set Engine"))
-	}
-	if c.PolicyTimeout < 0 {
-		problems = append(problems, errors.New("PolicyTimeout is negative"))
-	}
-	for _, tier := range policy.Order() {
-		problems = append(problems, checkPolicies(c.Engine, tier, tiers.Names(tier))...)
 	}
 	return problems
 }

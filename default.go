@@ -11,9 +11,23 @@ import (
 // The process default is for programs that follow the guide. Everything else takes a Guard explicitly.
 var process struct {
 	sync.RWMutex
-	guard   *Guard
-	wrapped []weak.Pointer[function] // functions that were wrapped for the default
-	prune   int                      // length of wrapped at which the collected ones are dropped
+	guard     *Guard
+	functions followers // that were wrapped for the default
+}
+
+// followers are functions that are bound anew when the configuration changes. Whoever uses them holds the lock of the
+// process.
+type followers struct {
+	wrapped []weak.Pointer[function]
+	prune   int // length of wrapped at which the collected ones are dropped
+}
+
+func (l *followers) add(f *function) {
+	if len(l.wrapped) >= l.prune { // or a program that wraps as it goes would grow without bound
+		l.wrapped = slices.DeleteFunc(l.wrapped, func(p weak.Pointer[function]) bool { return p.Value() == nil })
+		l.prune = 2*len(l.wrapped) + 64
+	}
+	l.wrapped = append(l.wrapped, weak.Make(f))
 }
 
 // Configure sets the process default, which functions wrapped with a nil guard use (F-GC-01). It validates
@@ -26,33 +40,48 @@ func Configure(c Config) error {
 	}
 	process.Lock()
 	defer process.Unlock()
-	bound, err := rebind(g)
+	bound, err := rebind(g.current.Load(), &process.functions)
 	if err != nil {
-		runtime.GC() // a function that nobody can call any more has no say, collected or not
-		if bound, err = rebind(g); err != nil {
-			return err
-		}
+		return err
 	}
 	process.guard = g
-	for f, b := range bound {
-		f.bound.Store(b)
-	}
+	bound.install()
 	return nil
 }
 
-// rebind resolves every function that was wrapped for the default against g.
-func rebind(g *Guard) (map[*function]*binding, error) {
-	bound, errs := map[*function]*binding{}, []error(nil)
-	for _, pointer := range process.wrapped {
-		f := pointer.Value()
-		if f == nil {
-			continue
+// bindings are what functions become when a new configuration is installed.
+type bindings map[*function]*binding
+
+func (b bindings) install() {
+	for f, next := range b {
+		f.bound.Store(next)
+	}
+}
+
+// rebind resolves functions against a configuration. One that nobody can call any more has no say, collected or not.
+func rebind(g *core, lists ...*followers) (bindings, error) {
+	bound, err := resolveAll(g, lists)
+	if err != nil {
+		runtime.GC()
+		bound, err = resolveAll(g, lists)
+	}
+	return bound, err
+}
+
+func resolveAll(g *core, lists []*followers) (bindings, error) {
+	bound, errs := bindings{}, []error(nil)
+	for _, list := range lists {
+		for _, pointer := range list.wrapped {
+			f := pointer.Value()
+			if f == nil {
+				continue
+			}
+			b, err := f.settings.bind(g)
+			if err != nil {
+				errs = append(errs, err)
+			}
+			bound[f] = b
 		}
-		b, err := f.settings.bind(g)
-		if err != nil {
-			errs = append(errs, err)
-		}
-		bound[f] = b
 	}
 	return bound, errors.Join(errs...)
 }
@@ -63,7 +92,7 @@ func Reset() {
 	process.Lock()
 	defer process.Unlock()
 	process.guard = nil
-	for _, pointer := range process.wrapped {
+	for _, pointer := range process.functions.wrapped {
 		if f := pointer.Value(); f != nil {
 			f.bound.Store(nil)
 		}
@@ -77,21 +106,23 @@ func Default() *Guard {
 	return process.guard
 }
 
-// followDefault binds f to the process default, now if there is one and whenever it changes.
-func followDefault(f *function) error {
+// follow binds f to a guard, or to the process default when g is nil: now if there is one, and whenever it changes.
+func follow(g *Guard, f *function) error {
 	process.Lock()
 	defer process.Unlock()
-	if process.guard != nil {
-		b, err := f.settings.bind(process.guard)
+	list := &process.functions
+	if g == nil {
+		g = process.guard
+	} else {
+		list = &g.functions
+	}
+	if g != nil {
+		b, err := f.settings.bind(g.current.Load())
 		if err != nil {
 			return err
 		}
 		f.bound.Store(b)
 	}
-	if len(process.wrapped) >= process.prune { // or a program that wraps as it goes would grow without bound
-		process.wrapped = slices.DeleteFunc(process.wrapped, func(p weak.Pointer[function]) bool { return p.Value() == nil })
-		process.prune = 2*len(process.wrapped) + 64
-	}
-	process.wrapped = append(process.wrapped, weak.Make(f))
+	list.add(f)
 	return nil
 }

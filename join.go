@@ -24,7 +24,7 @@ func (g *Guard) Seal(ctx context.Context) (lineage.Passport, error) {
 		}
 	}
 	f := &function{settings: settings{operation: JoinOperation, classification: "system", noInputHash: true}}
-	b, err := f.settings.bind(g)
+	b, err := f.settings.bind(g.current.Load())
 	if err != nil {
 		return lineage.Passport{}, err
 	}
@@ -44,7 +44,7 @@ func (g *Guard) endsHere(ctx context.Context, p lineage.Passport) bool {
 	if len(leaves) != 1 {
 		return len(leaves) == 0
 	}
-	signer, err := g.config.Identity.Signer(ctx)
+	signer, err := g.current.Load().config.Identity.Signer(ctx)
 	if err != nil || signer == nil {
 		return false // the call that ties reports it as every call does
 	}

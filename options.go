@@ -23,6 +23,7 @@ type settings struct {
 	operation      string
 	input          reflect.Type
 	policies       []string
+	shadow         []string
 	sourceType     string
 	classification string
 	added, removed []string
@@ -79,6 +80,17 @@ func Policy(names ...string) Option {
 			s.problem("Policy: no name given")
 		}
 		s.policies = append(s.policies, names...)
+	}
+}
+
+// ShadowPolicy names function policies under trial: what they say is logged and signed into the entry, but stops
+// nothing. See Config.Shadow.
+func ShadowPolicy(names ...string) Option {
+	return func(s *settings) {
+		if len(names) == 0 {
+			s.problem("ShadowPolicy: no name given")
+		}
+		s.shadow = append(s.shadow, names...)
 	}
 }
 

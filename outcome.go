@@ -71,6 +71,7 @@ func (c *call) flowBack() {
 	switch err := c.body.Err(); {
 	case c.outer == nil:
 	case !c.detached && !c.guard.config.CallTree:
+		c.outer.Settle(c.signed.Hash(), c.outcome.status)
 		if err := c.body.Return(c.outer); err != nil {
 			c.complain(c.ctx, "kest: lineage cannot flow back; the session is unusable", err)
 		}

@@ -214,7 +214,15 @@ func TestGuardInputDocument(t *testing.T) {
 			SourceType: "internal", ParentHashes: []string{parent}, PolicyNames: []string{"f/1"}, PolicyTier: policy.Function,
 			Operation: "pay.process", Classification: "critic", EntryID: e.ID, TraceID: s.TraceID(),
 		},
-		Lineage: policy.Lineage{Length: 1, Principals: []string{payments}, MinTrust: 40, SourceTypes: []string{"user_input"}},
+		Lineage: policy.Lineage{
+			Length: 1, Principals: []string{payments}, MinTrust: 40, SourceTypes: []string{"user_input"},
+			History: policy.NewHistory(func() []policy.Ancestor {
+				return []policy.Ancestor{{
+					Operation: "test.op", Classification: "system", SourceType: "user_input", Principal: payments, User: "alice",
+					TrustScore: 40, Taints: []string{"web"}, Outcome: "ok",
+				}}
+			}),
+		},
 	}
 	if got, want := fmt.Sprintf("%#v", second.Document()), fmt.Sprintf("%#v", want.Document()); got != want {
 		t.Errorf("document\n got %s\nwant %s", got, want)

@@ -68,16 +68,11 @@ func wrap(g *Guard, fn any, input reflect.Type, options []Option) (*function, er
 		s.operation = name
 	}
 	s.check()
-	if g == nil {
-		if len(s.problems) > 0 {
-			return nil, &ConfigError{Subject: s.operation, Problems: s.problems}
-		}
-		return f, followDefault(f)
+	if g == nil && len(s.problems) > 0 {
+		return nil, &ConfigError{Subject: s.operation, Problems: s.problems}
 	}
-	b, err := s.bind(g)
-	if err != nil {
+	if err := follow(g, f); err != nil {
 		return nil, err
 	}
-	f.bound.Store(b)
 	return f, nil
 }

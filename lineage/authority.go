@@ -9,7 +9,12 @@ import (
 
 // Authority says which principals may do what lineage alone cannot justify (SPEC §4): begin a lineage, raise
 // trust, and remove taints. A principal that no grant names may extend lineages and nothing else.
-type Authority struct{ Grants []Grant }
+type Authority struct {
+	Grants []Grant
+	// RefuseObserved names policies under trial, or "*" for all: an entry of which one of them said anything but allow is
+	// refused, although it did not stop the call where it was made. Entries that nobody tried are not.
+	RefuseObserved []string
+}
 
 // A Grant applies to one principal or to a pattern of them. Several grants for a principal add up.
 type Grant struct {
@@ -40,6 +45,9 @@ func (a *Authority) Validate() error {
 			errs = append(errs, fmt.Errorf("grant %d for %q: score outside 0…100", i, g.Principal))
 		}
 	}
+	if slices.Contains(a.RefuseObserved, "") {
+		errs = append(errs, errors.New(`refuse_observed: empty policy name; use "*" for all`))
+	}
 	return errors.Join(errs...)
 }
 
@@ -48,7 +56,7 @@ func (a *Authority) clone() *Authority {
 	for i := range grants {
 		grants[i].Originate, grants[i].RemoveTaints = slices.Clone(grants[i].Originate), slices.Clone(grants[i].RemoveTaints)
 	}
-	return &Authority{Grants: grants}
+	return &Authority{Grants: grants, RefuseObserved: slices.Clone(a.RefuseObserved)}
 }
 
 // any reports whether some grant of the principal satisfies allow.

@@ -26,7 +26,7 @@ const linkOverhead = 2 << 10
 func (l *link) estimate() int {
 	e, sum := l.signed.entry, &l.sum
 	names := len(e.AddedTaints) + len(e.RemovedTaints) + len(e.Taints) + len(e.Policies.Enterprise) +
-		len(e.Policies.Platform) + len(e.Policies.Application) + len(e.Policies.Function) + 4*len(e.Policies.Deviations)
+		len(e.Policies.Platform) + len(e.Policies.Application) + len(e.Policies.Function) + 5*len(e.Policies.Deviations)
 	size := linkOverhead + 2*len(l.signed.jws) + 32*len(e.Parents) + 16*names + 8*len(l.leaves)
 	before := summary{}
 	if l.prev != nil {

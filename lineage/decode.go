@@ -304,6 +304,7 @@ func (r *reader) policies(v jcs.Value) PolicyContext {
 		p.Deviations = append(p.Deviations, Deviation{
 			Policy: r.text(member, d, "policy"), Tier: r.text(member, d, "tier"),
 			Reason: r.optional(member, d, "reason"), Approver: r.optional(member, d, "approver"),
+			ApproverKey: r.optional(member, d, "approver_key"),
 		})
 	}
 	return p

@@ -143,6 +143,9 @@ func (w *writer) policies(p *PolicyContext) {
 			w.raw(",")
 		}
 		w.orNull(`{"approver":`, d.Approver)
+		if d.ApproverKey != "" {
+			w.member(`,"approver_key":`, d.ApproverKey)
+		}
 		w.member(`,"policy":`, d.Policy)
 		w.orNull(`,"reason":`, d.Reason)
 		w.member(`,"tier":`, d.Tier)

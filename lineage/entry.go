@@ -25,7 +25,8 @@ const (
 	LabelSourceType         = "kest.source_type"   // also when it was defaulted
 	LabelTrustOverride      = "kest.trust_override"
 	LabelSanitizer          = "kest.sanitizer"
-	LabelJoined             = "kest.joined" // trace ids of parents from other traces, comma-separated
+	LabelJoined             = "kest.joined"   // trace ids of parents from other traces, comma-separated
+	LabelObserved           = "kest.observed" // policies under trial and what they said; see [Entry.Observed]
 )
 
 // ReservedLabel reports whether a label name belongs to the library.
@@ -69,8 +70,9 @@ type PolicyContext struct {
 	Deviations                                  []Deviation
 }
 
-// Deviation is an exemption that was in force for the call. Reason and Approver are empty when not given.
-type Deviation struct{ Policy, Tier, Reason, Approver string }
+// Deviation is an exemption that was in force for the call. Reason and Approver are empty when not given; ApproverKey is
+// the id of the key with which Approver signed it, "" when nobody did. See [Approval].
+type Deviation struct{ Policy, Tier, Reason, Approver, ApproverKey string }
 
 // Object is a JSON object in canonical text form. The zero value stands for {}.
 type Object string
@@ -141,6 +143,38 @@ func (e Entry) TrustOverride() (score int, present bool, err error) {
 	}
 	return score, true, nil
 }
+
+// An Observation is what a policy under trial said of a call that it could not stop.
+type Observation struct {
+	Tier, Policy string
+	Verdict      string // "allow", "deny", or "error" when it could not decide
+}
+
+// Observed reads the label kest.observed: tier:policy=verdict, comma-separated. What is not of that form reads as a
+// verdict of "error", so that it counts as a refusal for those who look.
+func (e Entry) Observed() []Observation {
+	label := e.Labels[LabelObserved]
+	if label == "" {
+		return nil
+	}
+	var out []Observation
+	for item := range strings.SplitSeq(label, ",") {
+		name, verdict, _ := strings.Cut(item, "=")
+		tier, policy, _ := strings.Cut(name, ":")
+		if verdict != VerdictAllow && verdict != VerdictDeny {
+			verdict = VerdictError
+		}
+		out = append(out, Observation{tier, policy, verdict})
+	}
+	return out
+}
+
+// Verdicts of an [Observation].
+const (
+	VerdictAllow = "allow"
+	VerdictDeny  = "deny"
+	VerdictError = "error"
+)
 
 // IsRoot reports whether the entry has no parents.
 func (e Entry) IsRoot() bool { return len(e.Parents) == 0 }

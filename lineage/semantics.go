@@ -10,7 +10,7 @@ import (
 // semantics is check 5: what an entry says about trust, taints and its trace follows from its parents, and
 // whatever does not follow was allowed to its principal.
 func (v *Verifier) semantics(s *seenEntry) *VerifyError {
-	for _, check := range []func(*seenEntry) *VerifyError{v.checkTaints, v.checkTrust, checkTrace} {
+	for _, check := range []func(*seenEntry) *VerifyError{v.checkTaints, v.checkTrust, checkTrace, v.checkObserved} {
 		if failure := check(s); failure != nil {
 			return failure
 		}
@@ -124,6 +124,20 @@ func checkTrace(s *seenEntry) *VerifyError {
 		}
 		return &VerifyError{Reason: TraceMismatch,
 			Detail: fmt.Sprintf("a parent belongs to trace %q, which %s does not name", clip(trace), LabelJoined)}
+	}
+	return nil
+}
+
+// checkObserved refuses what a policy under trial would not have allowed, when the authority policy says so.
+func (v *Verifier) checkObserved(s *seenEntry) *VerifyError {
+	if v.config.Authority == nil || len(v.config.Authority.RefuseObserved) == 0 {
+		return nil
+	}
+	for _, o := range s.signed.entry.Observed() {
+		if o.Verdict != VerdictAllow && listed(v.config.Authority.RefuseObserved, o.Policy) {
+			return &VerifyError{Reason: Unauthorized,
+				Detail: fmt.Sprintf("policy %q, which was observed only, did not allow the call", clip(o.Policy))}
+		}
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 )
 
 // VerifierConfig says whom and what a [Verifier] believes. Only Keys is required.
@@ -48,6 +49,8 @@ type BatchVerifier interface {
 type Verifier struct {
 	config VerifierConfig // fixed: what was verified under it is remembered
 	cache  *cache
+
+	successor atomic.Pointer[Verifier] // after SetAuthority: the same with another authority, which remembers nothing yet
 }
 
 // NewVerifier checks the configuration.
@@ -78,10 +81,33 @@ func NewVerifier(c VerifierConfig) (*Verifier, error) {
 	return &Verifier{config: c, cache: newCache(c.CacheBytes)}, nil
 }
 
+// SetAuthority replaces [VerifierConfig.Authority] for verifications that begin from now on; what was verified under the
+// one before is verified again. On an error nothing changes. nil allows every known principal everything, as there.
+func (v *Verifier) SetAuthority(a *Authority) error {
+	c := v.config
+	if c.Authority = nil; a != nil {
+		if err := a.Validate(); err != nil {
+			return fmt.Errorf("verifier: authority: %w", err)
+		}
+		c.Authority = a.clone()
+	}
+	v.successor.Store(&Verifier{config: c, cache: newCache(c.CacheBytes)})
+	return nil
+}
+
+// current is the verifier with the authority that is in force.
+func (v *Verifier) current() *Verifier {
+	if next := v.successor.Load(); next != nil {
+		return next
+	}
+	return v
+}
+
 // Verify checks a passport (SPEC §4, F-PA-05/06, §6.2) and returns the first failure, if any, as a *[VerifyError];
 // another error means that verification was not completed, for example because ctx ended. The report is never
 // nil. Unless the error is nil the returned passport is empty, and nothing may be believed.
 func (v *Verifier) Verify(ctx context.Context, u Unverified) (Passport, *Report, error) {
+	v = v.current()
 	report := &Report{AuthorityUsed: v.config.Authority != nil, TipsCompared: u.Tips != nil, announced: len(u.Entries)}
 	if failure := v.checkSize(u); failure != nil {
 		report.Failure = failure
@@ -111,6 +137,7 @@ func (v *Verifier) Verify(ctx context.Context, u Unverified) (Passport, *Report,
 // of base is checked again, so its keys need not be known to the key source, and nothing is remembered. Otherwise it
 // is as [Verifier.Verify].
 func (v *Verifier) VerifyOnto(ctx context.Context, base Passport, u Unverified) (Passport, *Report, error) {
+	v = v.current()
 	whole := Unverified{Entries: append(base.Entries(), u.Entries...), Tips: u.Tips}
 	report := &Report{AuthorityUsed: v.config.Authority != nil, TipsCompared: u.Tips != nil, announced: len(whole.Entries)}
 	if failure := v.checkSize(whole); failure != nil {

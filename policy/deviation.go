@@ -1,10 +1,13 @@
 package policy
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/kest-go/kest/lineage"
 )
 
 // A Deviation is an authorised exemption: it lifts exactly one policy of one tier for matching operations, and
@@ -16,6 +19,42 @@ type Deviation struct {
 	Reason   string
 	Approver string
 	NotAfter time.Time // zero: no end
+
+	// Signature is what Approver signed about all of the above, "" for nothing; see [Deviation.Sign]. It counts for
+	// nothing until [Deviation.Verify].
+	Signature string
+	// ApproverKey is the id of the key that Verify found behind Signature. Whatever else it is set to counts for nothing.
+	ApproverKey string
+}
+
+// Sign has the approver sign the deviation, every word of it. The signer's principal must be the approver.
+func (d Deviation) Sign(ctx context.Context, approver lineage.Signer) (Deviation, error) {
+	signature, err := lineage.SignApproval(ctx, approver, d.approval())
+	if err != nil {
+		return Deviation{}, fmt.Errorf("deviation of %q: %w", d.Policy, err)
+	}
+	d.Signature, d.ApproverKey = signature, ""
+	return d, nil
+}
+
+// Verify checks the signature by the keys of the approver, and returns the deviation with its ApproverKey.
+// Errors match [lineage.ErrUnverified].
+func (d Deviation) Verify(ctx context.Context, approvers lineage.KeySource) (Deviation, error) {
+	if d.Signature == "" {
+		return Deviation{}, fmt.Errorf("deviation of %q: %w: it is not signed; have its approver sign it", d.Policy, lineage.ErrUnverified)
+	}
+	key, err := lineage.VerifyApproval(ctx, approvers, d.approval(), d.Signature)
+	if err != nil {
+		return Deviation{}, fmt.Errorf("deviation of %q: %w", d.Policy, err)
+	}
+	d.ApproverKey = key
+	return d, nil
+}
+
+func (d Deviation) approval() lineage.Approval {
+	return lineage.Approval{
+		Policy: d.Policy, Tier: string(d.Tier), Scope: d.Scope, Reason: d.Reason, Approver: d.Approver, NotAfter: d.NotAfter,
+	}
 }
 
 // Validate reports what makes the deviation unusable. An expired one is valid: it is ignored, not wrong.

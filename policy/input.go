@@ -12,6 +12,8 @@ type Input struct {
 	TrustScore  int // the same as Subject.TrustScore, where the guide's policies read it
 	Lineage     Lineage
 
+	// Labels are those that the application gives this call's entry, which will be signed. nil when there are none.
+	Labels map[string]string
 	// Attributes are the caller's own facts for the policy, as JSON values. nil when there are none.
 	Attributes map[string]any
 }
@@ -42,6 +44,11 @@ type Environment struct {
 	Classification   string
 	EntryID          string
 	TraceID          string
+
+	// What the call declares beyond what follows from its parents (SPEC §6). Verifiers may refuse it.
+	TrustOverride *int     // the score that it sets; nil for none
+	RemovedTaints []string // sorted
+	Sanitizer     string   // the procedure that justifies RemovedTaints; "" for none
 }
 
 // Lineage summarises the verified ancestors of the call. For a root it is empty, with a MinTrust of 100.
@@ -50,6 +57,8 @@ type Lineage struct {
 	Principals  []string // sorted, unique
 	MinTrust    int      // lowest score among the ancestors; 100 when there are none
 	SourceTypes []string // sorted, unique
+
+	History *History // the ancestors themselves; nil for a root
 }
 
 // Document returns the input as JSON-like Go values (nil, bool, int, string, []any, map[string]any). Maps in
@@ -64,6 +73,7 @@ func (in *Input) Document() map[string]any {
 	for i, d := range env.ActiveDeviations {
 		deviations[i] = map[string]any{
 			"policy": d.Policy, "tier": string(d.Tier), "reason": orNull(d.Reason), "approver": orNull(d.Approver),
+			"approver_key": orNull(d.ApproverKey),
 		}
 	}
 	return map[string]any{
@@ -78,17 +88,17 @@ func (in *Input) Document() map[string]any {
 			"policy_names": list(env.PolicyNames), "policy_tier": string(env.PolicyTier),
 			"active_deviations": deviations, "operation": env.Operation, "classification": env.Classification,
 			"entry_id": env.EntryID, "trace_id": env.TraceID,
+			"trust_override": override(env.TrustOverride), "removed_taints": list(env.RemovedTaints),
+			"sanitizer": orNull(env.Sanitizer),
 		},
 		"identity": map[string]any{
 			"workload": in.Subject.Workload, "user": orNull(in.Subject.User),
 			"agent": orNull(in.Subject.Agent), "task": orNull(in.Subject.Task),
 		},
 		"trust_score": in.TrustScore,
-		"lineage": map[string]any{
-			"length": in.Lineage.Length, "principals": list(in.Lineage.Principals),
-			"min_trust": in.Lineage.MinTrust, "source_types": list(in.Lineage.SourceTypes),
-		},
-		"attributes": object(in.Attributes),
+		"lineage":     in.Lineage.document(),
+		"labels":      texts(in.Labels),
+		"attributes":  object(in.Attributes),
 	}
 }
 
@@ -100,6 +110,13 @@ func orNull(s string) any {
 		return nil
 	}
 	return s
+}
+
+func override(score *int) any {
+	if score == nil {
+		return nil
+	}
+	return *score
 }
 
 func list(ss []string) []any {

@@ -14,20 +14,22 @@ import (
 func TestInputDocument(t *testing.T) {
 	in := inputs()["root"]
 	in.Subject.User, in.Subject.Agent, in.Subject.Task, in.Subject.Taints = "", "", "", nil
-	in.Object, in.Attributes = policy.Object{}, nil
+	in.Object, in.Attributes, in.Labels = policy.Object{}, nil, nil
 	in.Environment.ActiveDeviations[0].Reason, in.Environment.ActiveDeviations[0].Approver = "", ""
 	got, err := json.Marshal(in)
 	if err != nil {
 		t.Fatal(err)
 	}
 	const want = `{"attributes":{},"environment":{` +
-		`"active_deviations":[{"approver":null,"policy":"org/audit","reason":null,"tier":"platform"}],` +
+		`"active_deviations":[{"approver":null,"approver_key":null,"policy":"org/audit","reason":null,"tier":"platform"}],` +
 		`"classification":"system","entry_id":"0190e2b0-7b3a-7c3e-8a53-6f1c8a5f0001","is_root":true,` +
 		`"operation":"payments.process","parent_hash":"0","parent_hashes":[],` +
-		`"policy_names":["kest/allow_trusted"],"policy_tier":"function","source_type":"internal",` +
-		`"trace_id":"0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f"},` +
+		`"policy_names":["kest/allow_trusted"],"policy_tier":"function","removed_taints":[],"sanitizer":null,` +
+		`"source_type":"internal","trace_id":"0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","trust_override":null},` +
 		`"identity":{"agent":null,"task":null,"user":null,"workload":"spiffe://example.org/payments"},` +
-		`"lineage":{"length":0,"min_trust":100,"principals":[],"source_types":[]},` +
+		`"labels":{},"lineage":{"ancestors":[],"ancestors_omitted":0,"labels":[],"length":0,"min_trust":100,` +
+		`"operations":[],"principals":[],"resources":[],"source_types":[],"steps":[],"taints":[],` +
+		`"unsanitized_sources":[],"users":[]},` +
 		`"object":{"attributes":{},"id":null},` +
 		`"subject":{"agent":null,"taints":[],"task":null,"trust_score":100,"user":null,` +
 		`"workload":"spiffe://example.org/payments"},"trust_score":100}`
@@ -78,7 +80,7 @@ func TestInputDocumentTypes(t *testing.T) {
 		}
 	}
 	for name, in := range inputs() {
-		in.Object.Attributes, in.Attributes = nil, nil
+		in.Object.Attributes, in.Attributes = nil, nil // the kinds in them are the guard's business
 		walk(in.Document(), name)
 	}
 }

@@ -165,7 +165,17 @@ func TestSchemaAcceptsRealInputs(t *testing.T) { // F-PE-09
 // object, and leaves each range by one: the schema must notice every time.
 func TestSchemaRefusesMutations(t *testing.T) {
 	s := schema(t)
-	doc := document(t, inputs()["child"])
+	in, score := inputs()["child"], 40
+	in.Environment.TrustOverride, in.Environment.Sanitizer, in.Environment.RemovedTaints = &score, "redact", []string{"pii"}
+	in.Environment.ActiveDeviations[0].ApproverKey = "key"
+	in.Lineage.History = policy.NewHistory(func() []policy.Ancestor {
+		a := policytest.Input(40).Lineage.History.Past().Ancestors[0]
+		a.Sanitizer, a.RemovedTaints = "redact", []string{"pii"}
+		b := a
+		b.Parents = []int{0}
+		return []policy.Ancestor{a, b}
+	})
+	doc := document(t, in)
 	if n := mutate(t, s, s, doc, doc, "$"); n < 200 {
 		t.Fatalf("only %d mutations were tried", n)
 	}
@@ -217,7 +227,7 @@ func mutate(t *testing.T, whole, part map[string]any, doc, object map[string]any
 
 // wrong returns values that the member name must not have instead of value. It knows the contract, not the schema.
 func wrong(name string, value any) []any {
-	nullable := []string{"user", "agent", "task", "id", "reason", "approver"}
+	nullable := []string{"user", "agent", "task", "id", "reason", "approver", "approver_key", "resource", "sanitizer", "trust_override"}
 	coded := []string{"parent_hash", "parent_hashes", "policy_names", "policy", "policy_tier", "tier", "entry_id", "trace_id"}
 	kind := func(v any) string { return fmt.Sprintf("%T", v) }
 	var out []any
@@ -229,11 +239,13 @@ func wrong(name string, value any) []any {
 	switch v := value.(type) {
 	case float64:
 		out = append(out, 0.5, -1.0)
-		if name != "length" {
+		if name != "length" && name != "ancestors_omitted" && name != "parents" {
 			out = append(out, 101.0)
 		}
 	case string:
-		out = append(out, "") // no string in the document is empty: absent is null
+		if name != "value" { // of a label; no other string in the document is empty: absent is null
+			out = append(out, "")
+		}
 		if slices.Contains(coded, name) {
 			out = append(out, v+" ", " "+v, v+"\n", strings.ToUpper("x"+v)+"/")
 		}
@@ -241,7 +253,7 @@ func wrong(name string, value any) []any {
 	return out
 }
 
-// TestSchemaIsClosed: nothing but the two attributes members is open.
+// TestSchemaIsClosed: nothing but attributes and labels, whose names applications choose, is open.
 func TestSchemaIsClosed(t *testing.T) {
 	var open []string
 	var walk func(s map[string]any, path string)
@@ -262,7 +274,7 @@ func TestSchemaIsClosed(t *testing.T) {
 	}
 	walk(schema(t), "$")
 	slices.Sort(open)
-	if want := []string{"$.attributes", "$.object.attributes"}; !slices.Equal(open, want) {
+	if want := []string{"$.attributes", "$.labels", "$.lineage.ancestors[].labels", "$.object.attributes"}; !slices.Equal(open, want) {
 		t.Errorf("open objects: %q, want %q", open, want)
 	}
 }

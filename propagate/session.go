@@ -11,11 +11,14 @@ import (
 // the passport's leaves as its parents; what it and its callees learned comes back when it returns. So calls in
 // sequence chain, calls in parallel fork, and the next call after them joins (SPEC §5).
 //
-// A Session is safe for concurrent use. Use [NewSession]; the zero value has no trace.
+// A Session is safe for concurrent use. Use [NewSession]; the zero value is not usable.
 type Session struct {
 	trace  string
 	origin string
 	entry  *lineage.Signed
+
+	outcomes *outcomes // shared by the sessions of one scope and of the bodies in it
+	own      outcomes
 
 	mu       sync.Mutex
 	passport lineage.Passport
@@ -27,19 +30,51 @@ type Session struct {
 // entries share. origin is what the ingress says of a root in the session: "internet" for whoever comes without
 // lineage. A root is no better than that. "" says nothing.
 func NewSession(p lineage.Passport, trace, origin string) *Session {
-	return &Session{passport: p, trace: trace, origin: origin}
+	s := &Session{passport: p, trace: trace, origin: origin}
+	s.outcomes = &s.own
+	return s
 }
 
 // NewBody begins the scope of a guarded call's body: p ends in the call's own entry.
 func NewBody(p lineage.Passport, trace, origin string) *Session {
-	return &Session{passport: p, trace: trace, origin: origin, entry: p.Last()}
+	s := NewSession(p, trace, origin)
+	s.entry = p.Last()
+	return s
+}
+
+// Body begins the scope of the body of a guarded call in s: p ends in the call's own entry.
+func (s *Session) Body(p lineage.Passport) *Session {
+	return &Session{passport: p, trace: s.trace, origin: s.origin, entry: p.Last(), outcomes: s.outcomes}
+}
+
+// outcomes are how calls of this process ended.
+type outcomes struct {
+	mu sync.Mutex
+	of map[lineage.Hash]lineage.Outcome
+}
+
+// Settle notes how the call of an entry ended, for policies that ask about the ancestors of later calls in the scope.
+func (s *Session) Settle(entry lineage.Hash, o lineage.Outcome) {
+	s.outcomes.mu.Lock()
+	defer s.outcomes.mu.Unlock()
+	if s.outcomes.of == nil {
+		s.outcomes.of = map[lineage.Hash]lineage.Outcome{}
+	}
+	s.outcomes.of[entry] = o
+}
+
+// Outcome is what Settle noted, "" when this process has no word of it.
+func (s *Session) Outcome(entry lineage.Hash) lineage.Outcome {
+	s.outcomes.mu.Lock()
+	defer s.outcomes.mu.Unlock()
+	return s.outcomes.of[entry]
 }
 
 // Branch begins a scope with what s has learned so far. Nothing flows back.
 func (s *Session) Branch() *Session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return &Session{passport: s.passport, trace: s.trace, origin: s.origin, entry: s.entry, err: s.err}
+	return &Session{passport: s.passport, trace: s.trace, origin: s.origin, entry: s.entry, err: s.err, outcomes: s.outcomes}
 }
 
 // Entry is the guarded call whose body this session, or the one it branched from, belongs to; nil outside a body.

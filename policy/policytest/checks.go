@@ -33,7 +33,15 @@ func Input(trust int) *policy.Input {
 		TrustScore: trust,
 		Lineage: policy.Lineage{
 			Length: 1, Principals: []string{Workload}, MinTrust: trust, SourceTypes: []string{"internal"},
+			History: policy.NewHistory(func() []policy.Ancestor {
+				return []policy.Ancestor{{
+					Operation: "orders.take", Classification: "data", SourceType: "internal", Principal: Workload,
+					User: "alice", Agent: "agent-7", Task: "payments:write", Resource: "order/ORD-123", TrustScore: trust,
+					Taints: []string{"contains_data"}, Labels: map[string]string{"level": "public"}, Outcome: "ok",
+				}}
+			}),
 		},
+		Labels:     map[string]string{"level": "internal"},
 		Attributes: map[string]any{"card": secret, "nested": map[string]any{"list": []any{true, nil}}},
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/kest-go/kest/policy"
 )
 
-// Copy returns a deep copy of in: no slice or map is shared. Attributes are copied as far as they are JSON
+// Copy returns a deep copy of in: no slice or map is shared but for those of the history, which nobody may change. Attributes are copied as far as they are JSON
 // values (map[string]any, []any and scalars) or maps and slices of strings; other values are shared. A nil
 // input gives nil.
 func Copy(in *policy.Input) *policy.Input {
@@ -21,8 +21,14 @@ func Copy(in *policy.Input) *policy.Input {
 	env.ParentHashes = slices.Clone(env.ParentHashes)
 	env.PolicyNames = slices.Clone(env.PolicyNames)
 	env.ActiveDeviations = slices.Clone(env.ActiveDeviations)
+	env.RemovedTaints = slices.Clone(env.RemovedTaints)
+	if env.TrustOverride != nil {
+		score := *env.TrustOverride
+		env.TrustOverride = &score
+	}
 	out.Lineage.Principals = slices.Clone(in.Lineage.Principals)
 	out.Lineage.SourceTypes = slices.Clone(in.Lineage.SourceTypes)
+	out.Labels = maps.Clone(in.Labels)
 	out.Attributes = copyMap(in.Attributes)
 	return &out
 }

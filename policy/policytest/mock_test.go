@@ -67,10 +67,16 @@ func TestMockRecordsDeepCopies(t *testing.T) {
 		return in
 	}
 	m, in, want := policytest.Deny(), input(), input()
+	want.Lineage.History = in.Lineage.History // nobody changes it, so it is shared
+	score := 7
+	in.Environment.TrustOverride, in.Environment.RemovedTaints = &score, []string{"t"}
+	want.Environment.TrustOverride, want.Environment.RemovedTaints = new(int), []string{"t"}
+	*want.Environment.TrustOverride = 7
 	if _, err := m.Evaluate(context.Background(), "kest/x", in); err != nil {
 		t.Fatal(err)
 	}
 	in.TrustScore, in.Subject.Taints[0] = 1, "x"
+	score, in.Environment.RemovedTaints[0], in.Labels["level"] = 8, "x", "x"
 	in.Environment.ParentHashes[0], in.Environment.PolicyNames[0] = "x", "x"
 	in.Environment.ActiveDeviations[0].Reason = "x"
 	in.Lineage.Principals[0], in.Lineage.SourceTypes[0] = "x", "x"

@@ -1,0 +1,130 @@
+package kest
+
+import (
+	"slices"
+
+	"github.com/kest-go/kest/internal/jcs"
+	"github.com/kest-go/kest/lineage"
+	"github.com/kest-go/kest/policy"
+)
+
+// ancestors reads the lineage of a call for its policies.
+func (c *call) ancestors() []policy.Ancestor { return ancestorsOf(c.history, c.outer.Outcome) }
+
+// ancestorsOf describes the entries of a passport, in their order.
+func ancestorsOf(p lineage.Passport, outcome func(lineage.Hash) lineage.Outcome) []policy.Ancestor {
+	out := make([]policy.Ancestor, p.Len())
+	position := make(map[lineage.Hash]int, len(out))
+	for i, s := range p.All() {
+		e := s.Entry()
+		id := actors(&e)
+		_, overridden, _ := e.TrustOverride()
+		out[i] = policy.Ancestor{
+			Operation: e.Operation, Classification: e.Classification, SourceType: e.SourceType(), Principal: e.Principal(),
+			User: id.User, Agent: id.Agent, Task: id.Task, Resource: e.Labels[lineage.LabelResourceID],
+			TrustScore: e.TrustScore, Overridden: overridden, Taints: e.Taints, RemovedTaints: e.RemovedTaints,
+			Sanitizer: e.Sanitizer(), Labels: applicationLabels(e.Labels), Outcome: policy.OutcomeUnknown,
+		}
+		if out[i].SourceType == "" {
+			out[i].SourceType = policy.SourceUnknown
+		}
+		if o := outcome(s.Hash()); o != "" {
+			out[i].Outcome = string(o)
+		}
+		for _, parent := range e.Parents {
+			out[i].Parents = append(out[i].Parents, position[parent])
+		}
+		slices.Sort(out[i].Parents)
+		position[s.Hash()] = i
+	}
+	return out
+}
+
+// actors reads the identity label. What another implementation wrote there, and is not of our form, names nobody.
+func actors(e *lineage.Entry) Identity {
+	label := e.Labels[lineage.LabelIdentity]
+	if label == "" {
+		return Identity{}
+	}
+	doc, err := jcs.Parse([]byte(label), jcs.Options{MaxDepth: 4})
+	if err != nil || doc.Kind != jcs.Object {
+		return Identity{}
+	}
+	text := func(name string) string {
+		if v, _ := doc.Get(name); v.Kind == jcs.String {
+			return v.Text
+		}
+		return ""
+	}
+	return Identity{User: text("user"), Agent: text("agent"), Task: text("task")}
+}
+
+// applicationLabels are those that are not the library's, nil when there are none.
+func applicationLabels(labels map[string]string) map[string]string {
+	var own map[string]string
+	for name, value := range labels {
+		if lineage.ReservedLabel(name) {
+			continue
+		}
+		if own == nil {
+			own = map[string]string{}
+		}
+		own[name] = value
+	}
+	return own
+}
+
+// InputOf is what policies were shown for an entry that follows history, as far as the entry says: the attributes of
+// [Attributes] are not signed, and the outcomes of ancestors are unknown. It is for explaining a decision, or trying
+// other policies on it, afterwards. The names of the tier are those that the entry records.
+func InputOf(e lineage.Entry, history lineage.Passport, tier policy.Tier) policy.Input {
+	id, past := actors(&e), history.Summary()
+	parents := make([]string, len(e.Parents))
+	for i, h := range e.Parents {
+		parents[i] = h.String()
+	}
+	in := policy.Input{
+		Subject: policy.Subject{
+			Workload: e.Principal(), User: id.User, Agent: id.Agent, Task: id.Task, TrustScore: e.TrustScore, Taints: e.Taints,
+		},
+		Object: policy.Object{ID: e.Labels[lineage.LabelResourceID], Attributes: attributesOf(e.Labels[lineage.LabelResourceAttributes])},
+		Environment: policy.Environment{
+			IsRoot: e.IsRoot(), SourceType: e.SourceType(), ParentHashes: parents, PolicyTier: tier,
+			Operation: e.Operation, Classification: e.Classification, EntryID: e.ID, TraceID: e.TraceID(),
+			RemovedTaints: e.RemovedTaints, Sanitizer: e.Sanitizer(),
+		},
+		TrustScore: e.TrustScore,
+		Lineage: policy.Lineage{
+			Length: past.Length, Principals: past.Principals, MinTrust: past.MinTrust, SourceTypes: past.SourceTypes,
+			History: policy.NewHistory(func() []policy.Ancestor {
+				return ancestorsOf(history, func(lineage.Hash) lineage.Outcome { return "" })
+			}),
+		},
+		Labels: applicationLabels(e.Labels),
+	}
+	if score, set, err := e.TrustOverride(); set && err == nil {
+		in.Environment.TrustOverride = &score
+	}
+	in.Environment.PolicyNames = policy.Tiers{
+		Enterprise: e.Policies.Enterprise, Platform: e.Policies.Platform, Application: e.Policies.Application, Function: e.Policies.Function,
+	}.Names(tier)
+	for _, d := range e.Policies.Deviations {
+		in.Environment.ActiveDeviations = append(in.Environment.ActiveDeviations, policy.Deviation{
+			Policy: d.Policy, Tier: policy.Tier(d.Tier), Reason: d.Reason, Approver: d.Approver, ApproverKey: d.ApproverKey,
+		})
+	}
+	return in
+}
+
+// attributesOf reads the label of resource attributes, nil when it is not a JSON object.
+func attributesOf(label string) map[string]any {
+	if label == "" {
+		return nil
+	}
+	doc, err := jcs.Parse([]byte(label), jcs.Options{})
+	if err != nil || doc.Kind != jcs.Object {
+		return nil
+	}
+	values, _ := doc.Go(number).(map[string]any)
+	return values
+}
