@@ -17,17 +17,7 @@ func ancestorsOf(p lineage.Passport, outcome func(lineage.Hash) lineage.Outcome)
 	position := make(map[lineage.Hash]int, len(out))
 	for i, s := range p.All() {
 		e := s.Entry()
-		id := actors(&e)
-		_, overridden, _ := e.TrustOverride()
-		out[i] = policy.Ancestor{
-			Operation: e.Operation, Classification: e.Classification, SourceType: e.SourceType(), Principal: e.Principal(),
-			User: id.User, Agent: id.Agent, Task: id.Task, Resource: e.Labels[lineage.LabelResourceID],
-			TrustScore: e.TrustScore, Overridden: overridden, Taints: e.Taints, RemovedTaints: e.RemovedTaints,
-			Sanitizer: e.Sanitizer(), Labels: applicationLabels(e.Labels), Outcome: policy.OutcomeUnknown,
-		}
-		if out[i].SourceType == "" {
-			out[i].SourceType = policy.SourceUnknown
-		}
+		out[i] = AncestorOf(e)
 		if o := outcome(s.Hash()); o != "" {
 			out[i].Outcome = string(o)
 		}
@@ -38,6 +28,19 @@ func ancestorsOf(p lineage.Passport, outcome func(lineage.Hash) lineage.Outcome)
 		position[s.Hash()] = i
 	}
 	return out
+}
+
+// AncestorOf describes an entry as policies see it among the ancestors of a call. Its outcome is unknown, and it has no
+// parents: those are positions in a list that the caller makes.
+func AncestorOf(e lineage.Entry) policy.Ancestor {
+	id := actors(&e)
+	_, overridden, _ := e.TrustOverride()
+	return policy.Ancestor{
+		Operation: e.Operation, Classification: e.Classification, SourceType: e.SourceType(), Principal: e.Principal(),
+		User: id.User, Agent: id.Agent, Task: id.Task, Resource: e.Labels[lineage.LabelResourceID],
+		TrustScore: e.TrustScore, Overridden: overridden, Taints: e.Taints, RemovedTaints: e.RemovedTaints,
+		Sanitizer: e.Sanitizer(), Labels: applicationLabels(e.Labels), Outcome: policy.OutcomeUnknown,
+	}
 }
 
 // actors reads the identity label. What another implementation wrote there, and is not of our form, names nobody.

@@ -1,6 +1,7 @@
 package kest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -23,13 +24,17 @@ var errLate = errors.New("answered after the deadline")
 func (c *call) authorize() error {
 	active := c.deviations(time.UnixMilli(c.entry.TimestampMS))
 	c.input = c.document(active)
+	var answers []policy.Answer // of what is left of the tier, when it was asked at once
 	for i := range c.steps {
 		s := &c.steps[i]
-		if slices.ContainsFunc(active, func(d policy.Deviation) bool { return d.Covers(s.tier, s.name, c.operation) }) {
+		if c.lifted(s, active) {
 			continue
 		}
 		c.input.Environment.PolicyNames, c.input.Environment.PolicyTier = s.names, s.tier
-		decision, err := c.ask(s)
+		if len(answers) == 0 {
+			answers = c.askAtOnce(c.steps[i:], active)
+		}
+		decision, err := c.next(s, &answers)
 		if decision.Allow && err == nil {
 			continue
 		}
@@ -46,15 +51,62 @@ func (c *call) authorize() error {
 	return nil
 }
 
+func (c *call) lifted(s *step, active []policy.Deviation) bool {
+	return slices.ContainsFunc(active, func(d policy.Deviation) bool { return d.Covers(s.tier, s.name, c.operation) })
+}
+
+// next is the answer of a policy: the first of answers, or its own when there are none.
+func (c *call) next(s *step, answers *[]policy.Answer) (policy.Decision, error) {
+	if len(*answers) == 0 {
+		return c.ask(s)
+	}
+	a := (*answers)[0]
+	*answers = (*answers)[1:]
+	return a.Decision, a.Err
+}
+
+// askAtOnce asks the policies of the tier with which steps begins, if there are several and their engine can, under one
+// deadline. There is one answer for each that is not lifted, in order; nil says to ask one by one.
+func (c *call) askAtOnce(steps []step, active []policy.Deviation) []policy.Answer {
+	if len(steps[0].names) < 2 {
+		return nil
+	}
+	batcher, ok := steps[0].engine.(policy.Batcher) // a tier has one engine
+	if !ok {
+		return nil
+	}
+	var names []string
+	for i := range steps {
+		if s := &steps[i]; s.tier == steps[0].tier && !c.lifted(s, active) {
+			names = append(names, s.name)
+		}
+	}
+	if len(names) < 2 {
+		return nil
+	}
+	ctx := withDeadline(c.ctx, c.guard.config.PolicyTimeout)
+	defer ctx.end()
+	answers := policy.EvaluateAll(ctx, batcher, names, &c.input)
+	for i := range answers {
+		answers[i].Err = late(ctx, answers[i].Decision, answers[i].Err)
+	}
+	return answers
+}
+
 // ask evaluates one policy under the deadline. No retries (SPEC §7).
 func (c *call) ask(s *step) (policy.Decision, error) {
 	ctx := withDeadline(c.ctx, c.guard.config.PolicyTimeout)
 	defer ctx.end()
 	decision, err := s.engine.Evaluate(ctx, s.name, &c.input)
-	if err == nil && decision.Allow && ctx.Err() != nil { // a refusal counts whenever it comes
-		err = fmt.Errorf("%w: %w", policy.ErrUnavailable, errLate)
+	return decision, late(ctx, decision, err)
+}
+
+// late is the error of an answer, which may be that the deadline has passed. A refusal counts whenever it comes.
+func late(ctx context.Context, decision policy.Decision, err error) error {
+	if err == nil && decision.Allow && ctx.Err() != nil {
+		return fmt.Errorf("%w: %w", policy.ErrUnavailable, errLate)
 	}
-	return decision, err
+	return err
 }
 
 // observe asks the policies under trial about a call that all others allowed. Nothing that they do stops it, a panic

@@ -240,18 +240,18 @@ const maxShadow = 16
 func (c *Config) shadowProblems(tiers policy.Tiers) []error {
 	var problems []error
 	for _, err := range each(c.Shadow.Validate()) {
-		problems = append(problems, fmt.Errorf("Shadow: %w", err))
+		problems = append(problems, fmt.Errorf("shadow: %w", err))
 	}
 	if len(c.Shadow.Function) > 0 {
-		problems = append(problems, errors.New("Shadow: function policies belong to the function; use kest.ShadowPolicy there"))
+		problems = append(problems, errors.New("shadow: function policies belong to the function; use kest.ShadowPolicy there"))
 	}
 	if n := c.trials(); n > maxShadow {
-		problems = append(problems, fmt.Errorf("Shadow: %d policies; at most %d can be under trial", n, maxShadow))
+		problems = append(problems, fmt.Errorf("shadow: %d policies; at most %d can be under trial", n, maxShadow))
 	}
 	for _, tier := range policy.Order() {
 		for _, name := range c.Shadow.Names(tier) {
 			if slices.Contains(tiers.Names(tier), name) {
-				problems = append(problems, fmt.Errorf("Shadow: %s policy %q is enforced, too; take it out of one of the two", tier, name))
+				problems = append(problems, fmt.Errorf("shadow: %s policy %q is enforced, too; take it out of one of the two", tier, name))
 			}
 		}
 	}

@@ -55,6 +55,7 @@ var layers = map[string]place{
 	"store/sqlstore":             in(adapter),
 	".":                          in(guard, otelAPI),
 	"internal/report":            in(shared).on("binding"),
+	"internal/why":               in(shared, otelAPI).on(".", "policy"),
 	"cmd/kest":                   in(binary, anything),
 	"cmd/kest/internal/...":      in(binary, anything),
 	"cmd/kest-verify":            in(binary),

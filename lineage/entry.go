@@ -161,7 +161,7 @@ func (e Entry) Observed() []Observation {
 	for item := range strings.SplitSeq(label, ",") {
 		name, verdict, _ := strings.Cut(item, "=")
 		tier, policy, _ := strings.Cut(name, ":")
-		if verdict != VerdictAllow && verdict != VerdictDeny {
+		if policy == "" || verdict != VerdictAllow && verdict != VerdictDeny {
 			verdict = VerdictError
 		}
 		out = append(out, Observation{tier, policy, verdict})

@@ -16,3 +16,17 @@ func InsecureInspect(jws string, l Limits) (Entry, string, error) {
 	}
 	return *e, c.keyID, nil
 }
+
+// InsecureInspectDenial is [InsecureInspect] for a denial record: what it claims, whoever made it.
+func InsecureInspectDenial(jws string, l Limits) (Denial, string, error) {
+	l = l.withDefaults()
+	c, err := parseCompact(jws, typDenial, l, nil)
+	if err != nil {
+		return Denial{}, "", fmt.Errorf("denial: %w", err)
+	}
+	d, err := readDenial(c.payload, l)
+	if err != nil {
+		return Denial{}, "", fmt.Errorf("denial: payload: %w", err)
+	}
+	return d, c.keyID, nil
+}

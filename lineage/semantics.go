@@ -134,7 +134,7 @@ func (v *Verifier) checkObserved(s *seenEntry) *VerifyError {
 		return nil
 	}
 	for _, o := range s.signed.entry.Observed() {
-		if o.Verdict != VerdictAllow && listed(v.config.Authority.RefuseObserved, o.Policy) {
+		if o.Verdict != VerdictAllow && (o.Policy == "" || listed(v.config.Authority.RefuseObserved, o.Policy)) {
 			return &VerifyError{Reason: Unauthorized,
 				Detail: fmt.Sprintf("policy %q, which was observed only, did not allow the call", clip(o.Policy))}
 		}
