@@ -15,9 +15,16 @@ func (c *call) ancestors() []policy.Ancestor { return ancestorsOf(c.history, c.o
 func ancestorsOf(p lineage.Passport, outcome func(lineage.Hash) lineage.Outcome) []policy.Ancestor {
 	out := make([]policy.Ancestor, p.Len())
 	position := make(map[lineage.Hash]int, len(out))
+	people := map[string]Identity{} // by label: most entries of a lineage are made for the same ones
 	for i, s := range p.All() {
 		e := s.Entry()
-		out[i] = AncestorOf(e)
+		label := e.Labels[lineage.LabelIdentity]
+		id, known := people[label]
+		if !known {
+			id = actors(label)
+			people[label] = id
+		}
+		out[i] = ancestor(&e, id)
 		if o := outcome(s.Hash()); o != "" {
 			out[i].Outcome = string(o)
 		}
@@ -33,7 +40,10 @@ func ancestorsOf(p lineage.Passport, outcome func(lineage.Hash) lineage.Outcome)
 // AncestorOf describes an entry as policies see it among the ancestors of a call. Its outcome is unknown, and it has no
 // parents: those are positions in a list that the caller makes.
 func AncestorOf(e lineage.Entry) policy.Ancestor {
-	id := actors(&e)
+	return ancestor(&e, actors(e.Labels[lineage.LabelIdentity]))
+}
+
+func ancestor(e *lineage.Entry, id Identity) policy.Ancestor {
 	_, overridden, _ := e.TrustOverride()
 	return policy.Ancestor{
 		Operation: e.Operation, Classification: e.Classification, SourceType: e.SourceType(), Principal: e.Principal(),
@@ -44,8 +54,7 @@ func AncestorOf(e lineage.Entry) policy.Ancestor {
 }
 
 // actors reads the identity label. What another implementation wrote there, and is not of our form, names nobody.
-func actors(e *lineage.Entry) Identity {
-	label := e.Labels[lineage.LabelIdentity]
+func actors(label string) Identity {
 	if label == "" {
 		return Identity{}
 	}
@@ -81,7 +90,7 @@ func applicationLabels(labels map[string]string) map[string]string {
 // [Attributes] are not signed, and the outcomes of ancestors are unknown. It is for explaining a decision, or trying
 // other policies on it, afterwards. The names of the tier are those that the entry records.
 func InputOf(e lineage.Entry, history lineage.Passport, tier policy.Tier) policy.Input {
-	id, past := actors(&e), history.Summary()
+	id, past := actors(e.Labels[lineage.LabelIdentity]), history.Summary()
 	parents := make([]string, len(e.Parents))
 	for i, h := range e.Parents {
 		parents[i] = h.String()

@@ -74,6 +74,14 @@ type History struct {
 // most, and its result belongs to the history.
 func NewHistory(read func() []Ancestor) *History { return &History{read: read} }
 
+// KnownHistory returns the history that says past, for those who read it from a document and have no more than that.
+// past belongs to the history.
+func KnownHistory(past Past) *History {
+	h := &History{past: past}
+	h.once.Do(func() {})
+	return h
+}
+
 // Past returns what there is to know. It is the same value each time, and not nil.
 func (h *History) Past() *Past {
 	if h == nil {
@@ -84,7 +92,7 @@ func (h *History) Past() *Past {
 }
 
 func past(all []Ancestor) Past {
-	var p Past
+	p := Past{Operations: make([]string, 0, len(all)), Steps: make([]Step, 0, len(all))}
 	for i := range all {
 		a := &all[i]
 		p.Operations = append(p.Operations, a.Operation)
