@@ -107,7 +107,7 @@ func newWorkload(name string, s setting) (*workload, error) {
 	}
 	in := propagate.IngressConfig{
 		Listener: s.Listener, Propagator: propagator, Verifier: verifier, Proofs: s.Proofs, Tokens: s.Tokens,
-		Authorities: append(s.Aliases, s.Address), Timeout: 2 * time.Second, Logger: s.Logger,
+		Authorities: append(s.Aliases, s.Address), Timeout: 10 * time.Second, Logger: s.Logger,
 	}
 	if s.Proofs != propagate.ProofOff {
 		keys, err := keySet()

@@ -18,7 +18,7 @@ const late = 3 * time.Second
 func TestContract(t *testing.T) {
 	p := serve(t, func(o *server.Options) { o.MaxPayload, o.MaxPending = 8<<20, 64<<20 })
 	between := newProxy(t, p.addr())
-	config := natskv.Config{Bucket: "kest", Timeout: time.Second}
+	config := natskv.Config{Bucket: "kest", Timeout: 3 * time.Second}
 	storetest.TestStore(t, storetest.Harness{
 		New:    func(t *testing.T) store.Store { return open(t, between.addr, config) },
 		Second: func(t *testing.T) store.Store { return open(t, between.addr, config) },

@@ -15,7 +15,7 @@ func TestContract(t *testing.T) {
 	s := serve(t)
 	config := s.config()
 	config.Prefix = "team-a:"
-	config.Timeout = 500 * time.Millisecond
+	config.Timeout = 2 * time.Second // also what a stalled server takes
 	storetest.TestStore(t, storetest.Harness{
 		New:    func(t *testing.T) store.Store { return open(t, config) },
 		Second: func(t *testing.T) store.Store { return open(t, config) },
