@@ -35,6 +35,7 @@ func (c *call) authorize() error {
 			answers = c.askAtOnce(c.steps[i:], active)
 		}
 		decision, err := c.next(s, &answers)
+		c.decidedBy(decision.Revision)
 		if decision.Allow && err == nil {
 			continue
 		}
@@ -91,6 +92,29 @@ func (c *call) askAtOnce(steps []step, active []policy.Deviation) []policy.Answe
 		answers[i].Err = late(ctx, answers[i].Decision, answers[i].Err)
 	}
 	return answers
+}
+
+// maxRevision bounds what an engine can make entries hold: bytes of one revision. More than a few in one call mean that
+// engines disagree, or reload at this moment; the log of decisions has all.
+const (
+	maxRevision  = 128
+	maxRevisions = 4
+)
+
+// decidedBy signs the revision of a policy that decided into the entry, so that it says under which text of the policies
+// the call was allowed. What is no plain word is left out.
+func (c *call) decidedBy(revision string) {
+	known := c.entry.Labels[lineage.LabelPolicyRevision]
+	switch {
+	case revision == "" || revision == known:
+		return
+	case len(revision) > maxRevision || strings.ContainsFunc(revision, func(r rune) bool { return r <= ' ' || r > '~' || r == ',' }):
+		return
+	case known == "":
+		c.entry.Labels[lineage.LabelPolicyRevision] = revision
+	case strings.Count(known, ",") < maxRevisions-1 && !slices.Contains(strings.Split(known, ","), revision):
+		c.entry.Labels[lineage.LabelPolicyRevision] = known + "," + revision
+	}
 }
 
 // ask evaluates one policy under the deadline. No retries (SPEC §7).

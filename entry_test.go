@@ -18,6 +18,7 @@ import (
 	"github.com/kest-go/kest"
 	"github.com/kest-go/kest/lineage"
 	"github.com/kest-go/kest/policy"
+	"github.com/kest-go/kest/policy/policytest"
 )
 
 // payload decodes what was signed.
@@ -57,7 +58,7 @@ func TestEntryMembers(t *testing.T) {
 		"added_taints": []any{"c", "contains_data"}, "removed_taints": []any{"b"}, "taints": []any{"a", "c", "contains_data"},
 		"labels": map[string]any{
 			"principal": payments, "trace_id": s.TraceID(), "kest.identity": `{"user":"alice"}`, "kest.resource_id": "order/o-1",
-			"kest.resource_attr": `{"a":1.5,"b":[1,2]}`, "kest.source_type": "third_party_api", "kest.trust_override": "77",
+			"kest.resource_attr": `{"a":1.5,"b":[1,2]}`, "kest.source_type": "third_party_api", "kest.trust_override": "77", "kest.policy_revision": "mock",
 			"kest.sanitizer": "redact", "team": "x", "a": "1",
 		},
 		"policy_context": map[string]any{
@@ -90,9 +91,46 @@ func TestEntryMembers(t *testing.T) {
 	r.verify(s.Passport())
 }
 
+// TestPolicyRevision: the entry, and the record of a denial, name the text of the policies that decided, in words that
+// an engine cannot use to fill entries or to hide among others.
+func TestPolicyRevision(t *testing.T) {
+	revisions := map[string]string{
+		"a/1": "sha256:aa", "a/2": "sha256:aa", "a/3": "sha256:bb", "none": "", "comma": "x,y", "space": "x y", "control": "x\x1b[2J",
+		"utf8": "\xff", "long": strings.Repeat("x", 129), "b/1": "b1", "b/2": "b2", "b/3": "b3", "b/4": "b4", "b/5": "b5",
+	}
+	r := newRig(t, func(c *kest.Config) {
+		c.Engine = policytest.Func(func(_ context.Context, name string, _ *policy.Input) (policy.Decision, error) {
+			d := policy.Decision{Allow: name != "deny", Revision: revisions[name]}
+			if name == "deny" {
+				d.Revision = "sha256:dd"
+			}
+			return d, nil
+		})
+	})
+	for want, names := range map[string][]string{
+		"": {"none", "comma", "space", "control", "utf8", "long"}, "sha256:aa": {"a/1", "a/2", "long"},
+		"sha256:aa,sha256:bb": {"a/1", "a/2", "a/3", "none"}, "b1,b2,b3,b4": {"b/1", "b/2", "b/3", "b/4", "b/5", "b/1"},
+	} {
+		slices.Sort(names)
+		e := r.entry(t.Context(), kest.Policy(slices.Compact(names)...))
+		if got := e.Labels[lineage.LabelPolicyRevision]; got != want {
+			t.Errorf("%q: %q, want %q", names, got, want)
+		}
+	}
+	denied := wantDenied(t, r.call(t.Context(), kest.Policy("a/1", "deny")))
+	record, err := r.verifier.VerifyDenial(t.Context(), denied.Record)
+	if err != nil || record.Entry.Labels[lineage.LabelPolicyRevision] != "sha256:aa,sha256:dd" {
+		t.Errorf("denial: %q, %v", record.Entry.Labels[lineage.LabelPolicyRevision], err)
+	}
+}
+
 // TestMinimalEntry: what is there when nothing was asked for.
 func TestMinimalEntry(t *testing.T) {
-	r := newRig(t, func(c *kest.Config) { c.TracerProvider = nil })
+	r := newRig(t, func(c *kest.Config) {
+		c.TracerProvider, c.Engine = nil, policytest.Func(func(context.Context, string, *policy.Input) (policy.Decision, error) {
+			return policy.Decision{Allow: true}, nil
+		})
+	})
 	signed := signedBy(t, r.Guard, context.Background(), struct{}{})
 	got, e := payload(t, signed.JWS()), signed.Entry()
 	labels, _ := got["labels"].(map[string]any)

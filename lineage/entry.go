@@ -25,8 +25,9 @@ const (
 	LabelSourceType         = "kest.source_type"   // also when it was defaulted
 	LabelTrustOverride      = "kest.trust_override"
 	LabelSanitizer          = "kest.sanitizer"
-	LabelJoined             = "kest.joined"   // trace ids of parents from other traces, comma-separated
-	LabelObserved           = "kest.observed" // policies under trial and what they said; see [Entry.Observed]
+	LabelJoined             = "kest.joined"          // trace ids of parents from other traces, comma-separated
+	LabelPolicyRevision     = "kest.policy_revision" // of the policies that decided, where their engine has one; comma-separated
+	LabelObserved           = "kest.observed"        // policies under trial and what they said; see [Entry.Observed]
 )
 
 // ReservedLabel reports whether a label name belongs to the library.
