@@ -33,7 +33,8 @@
 //	parent_ids      ["0"] for a root, else the hashes of all parents
 //	policy_context  {"app_policies":[…],"deviations":[…],"enterprise_policies":[…],"function_policies":[…],
 //	                "platform_policies":[…]}; names in the order of configuration; a deviation is
-//	                {"approver":…,"policy":"…","reason":…,"tier":"…"}, approver and reason a string or null
+//	                {"approver":…,"policy":"…","reason":…,"tier":"…"}, approver and reason a string or null; and
+//	                "approver_key", the id of the key with which the approver signed it, when that was verified
 //	removed_taints  array of taints that the call removes
 //	runtime         {"name":"…","version":"…"}: a claim, nothing is decided by it
 //	schema_version  "0.3.0"
@@ -52,6 +53,8 @@
 //	kest.trust_override  decimal integer 0…100 without sign or leading zeros; when trust is overridden
 //	kest.sanitizer       name of the sanitizer; when the call declares one
 //	kest.joined          trace ids of parents from other traces, comma-separated, no spaces
+//	kest.observed        policies under trial, tier:policy=verdict with verdict allow, deny or error, comma-separated
+//	kest.policy_revision revisions of the policies that decided, comma-separated; when their engines have any
 //	kest.identity        canonical JSON object of the present ones of user, agent, task
 //	kest.resource_id, kest.resource_attr  what is acted on: a name, and a canonical JSON object
 //
@@ -170,7 +173,7 @@
 //
 // Lineage proves who said what. [Authority] is the deployment's word on who may: which principals may begin a
 // lineage from which source types or up to which score, raise trust by override up to what, and remove which
-// taints. Lowering trust needs no permission. Without an Authority any known principal may do all of it, and the
+// taints; and whether entries that a policy under trial did not allow are refused. Lowering trust needs no permission. Without an Authority any known principal may do all of it, and the
 // report says so.
 //
 // # Legacy principals (SPEC §15)
@@ -197,7 +200,16 @@
 //
 // A refused call leaves a [Denial], a JWS with typ "kest-denial+jws" and the payload
 // {"denied_policy":"…","denied_tier":"…","entry":{…},"reason":"…"}, whose entry is as it would have been signed. It
-// is never part of a passport. In both, typ is required, so none of the three documents can stand in for another.
+// is never part of a passport. In both, typ is required, so none of the documents can stand in for another.
+//
+// # Approvals
+//
+// A deviation from a policy may be signed by whoever approves it. The signature is a JWS with typ "kest-deviation+jws" and
+// detached payload (RFC 7515 appendix F), header..signature. The payload is the canonical JSON of
+//
+//	approver   name of the approver; its keys are those of the principal of that name in a [KeySource]
+//	not_after  the end as RFC 3339, in UTC and whole seconds, or null
+//	policy, tier, scope, reason
 //
 // # Key bindings (F-ID-04)
 //
