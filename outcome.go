@@ -56,6 +56,9 @@ func (c *call) finish() {
 	passport := c.body.Passport()
 	c.flowBack()
 	receipt := c.receipt(passport)
+	if c.flows() {
+		c.outer.Settle(c.signed.Hash(), c.outcome.status, receipt)
+	}
 	if c.span.IsRecording() {
 		c.span.SetAttributes(
 			attribute.String("kest.content_hash", c.outcome.contentHash),
@@ -65,13 +68,15 @@ func (c *call) finish() {
 	c.span.End()
 }
 
+// flows reports whether what the body learned is for the caller's session.
+func (c *call) flows() bool { return c.outer != nil && !c.detached && !c.guard.config.CallTree }
+
 // flowBack gives the caller's session what the body learned. A body that contradicted itself fails the caller's
 // session too, whether or not its lineage would have flowed back.
 func (c *call) flowBack() {
 	switch err := c.body.Err(); {
 	case c.outer == nil:
-	case !c.detached && !c.guard.config.CallTree:
-		c.outer.Settle(c.signed.Hash(), c.outcome.status)
+	case c.flows():
 		if err := c.body.Return(c.outer); err != nil {
 			c.complain(c.ctx, "kest: lineage cannot flow back; the session is unusable", err)
 		}

@@ -3,6 +3,7 @@ package kest_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -165,6 +166,9 @@ func TestReconfigureStorm(t *testing.T) {
 		parity := parities[(i+1)%2]
 		c.Engine, c.Enterprise, c.Platform = engine(parity), []string{"e/" + parity}, []string{"p/" + parity}
 		must(t, r.Reconfigure(c))
+		for calls.Load() < int64(i/10) && !t.Failed() { // or all of it is over before anybody called
+			runtime.Gosched()
+		}
 		if i%50 == 0 { // a broken one in between changes nothing
 			c.Enterprise = []string{"e/even", "e/even"}
 			if r.Reconfigure(c) == nil {
@@ -174,9 +178,6 @@ func TestReconfigureStorm(t *testing.T) {
 	}
 	done.Store(true)
 	wg.Wait()
-	if calls.Load() < 8 {
-		t.Errorf("only %d calls", calls.Load())
-	}
 }
 
 // TestSetAuthority: another authority counts at once, also for what was verified and remembered before.

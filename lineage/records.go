@@ -102,6 +102,27 @@ func (v *Verifier) VerifyReceipt(ctx context.Context, jws string, entry *Signed)
 	return r, nil
 }
 
+// VerifyReceiptIn is [Verifier.VerifyReceipt] for the entry of p that the receipt names.
+func (v *Verifier) VerifyReceiptIn(ctx context.Context, jws string, p Passport) (Receipt, error) {
+	c, err := parseCompact(jws, typReceipt, v.config.Limits, nil)
+	if err != nil {
+		return Receipt{}, fmt.Errorf("receipt: %w: %w", ErrUnverified, err)
+	}
+	doc, err := canonicalDocument(c.payload, v.config.Limits)
+	if err != nil {
+		return Receipt{}, fmt.Errorf("receipt: %w: payload: %w", ErrUnverified, err)
+	}
+	named, err := readReceipt(doc, v.config.Limits)
+	if err != nil {
+		return Receipt{}, fmt.Errorf("receipt: %w: %w", ErrUnverified, err)
+	}
+	entry := p.Find(named.EntryHash)
+	if entry == nil {
+		return Receipt{}, fmt.Errorf("receipt: %w: entry %s, which it names, is not in the passport", ErrUnverified, named.EntryHash)
+	}
+	return v.VerifyReceipt(ctx, jws, entry)
+}
+
 func readReceipt(doc jcs.Value, l Limits) (Receipt, error) {
 	rd := reader{limits: l}
 	get := func(name string) jcs.Value { v, _ := doc.Get(name); return v }

@@ -10,15 +10,14 @@ import (
 // Operations, is never cut: the limits of a passport bound it.
 const MaxAncestors = 128
 
-// OutcomeUnknown is the outcome of an ancestor that is still running, that ran in another process, or that this process
-// has no word of.
+// OutcomeUnknown is the outcome of an ancestor that is still running, or that nobody has given a receipt of.
 const OutcomeUnknown = "unknown"
 
 // SourceUnknown is the source type of an ancestor that declares none: those of legacy principals (SPEC §15).
 const SourceUnknown = "unknown"
 
-// An Ancestor is one verified entry before the call. Everything but Outcome was signed by its Principal; Outcome is what
-// this process saw of its own calls.
+// An Ancestor is one verified entry before the call, signed by its Principal. Outcome is not part of the entry: it is what
+// this process saw of its own calls, or what a receipt of that principal says that came with an answer.
 type Ancestor struct {
 	Operation, Classification, SourceType string
 	Principal                             string // the workload that signed
@@ -65,9 +64,10 @@ type Past struct {
 // A History makes a [Past] when a policy first reads it, so that calls whose policies do not ask pay nothing. nil is the
 // history of a root. It is safe for concurrent use.
 type History struct {
-	once sync.Once
-	read func() []Ancestor
-	past Past
+	once  sync.Once
+	read  func() []Ancestor
+	past  Past
+	forms sync.Map
 }
 
 // NewHistory returns the history of the ancestors that read returns, parents before children. read is called once at
@@ -89,6 +89,20 @@ func (h *History) Past() *Past {
 	}
 	h.once.Do(func() { h.past, h.read = past(h.read()), nil })
 	return &h.past
+}
+
+// Form returns what convert makes of the past, and keeps it by key, which is of a type or a place in memory of the
+// caller's own, as with contexts. An engine keeps its form of a long list there for the other policies of the call.
+// convert may be called by several goroutines at once, of which one has its result kept.
+func (h *History) Form(key any, convert func(*Past) any) any {
+	if h == nil {
+		return convert(h.Past())
+	}
+	if form, ok := h.forms.Load(key); ok {
+		return form
+	}
+	form, _ := h.forms.LoadOrStore(key, convert(h.Past()))
+	return form
 }
 
 func past(all []Ancestor) Past {

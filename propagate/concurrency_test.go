@@ -51,7 +51,7 @@ func TestConcurrency(t *testing.T) {
 				if sent, err := e.Attach(in, out); err != nil || sent.Len() != passport.Len()+1 || !e.Allows("ledger") {
 					t.Errorf("%d: %d entries sent, %v", n, sent.Len(), err)
 				}
-				value, err := p.Return(t.Context(), passport, answers[n], false)
+				value, err := p.Return(t.Context(), passport, answers[n], propagate.Whole)
 				if err != nil {
 					t.Error(err)
 				}

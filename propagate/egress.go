@@ -236,11 +236,16 @@ func (e *Egress) Learn(ctx context.Context, sent lineage.Passport, values []stri
 }
 
 func (e *Egress) learn(ctx context.Context, sent lineage.Passport, values []string) (more bool, err error) {
-	u, bindings, more, err := e.config.Propagator.restoreReturn(ctx, values)
+	r, more, err := e.config.Propagator.restoreReturn(ctx, values)
 	if err != nil {
 		return more, err
 	}
-	passport, _, err := e.config.Verifier.VerifyOnto(offering(ctx, bindings), sent, u)
+	verifying := offering(ctx, r.bindings)
+	passport, _, err := e.config.Verifier.VerifyOnto(verifying, sent, r.lineage)
+	if err != nil {
+		return more, err
+	}
+	calls, err := e.checkReceipts(verifying, passport, r.receipts)
 	if err != nil {
 		return more, err
 	}
@@ -248,5 +253,11 @@ func (e *Egress) learn(ctx context.Context, sent lineage.Passport, values []stri
 	if session == nil {
 		return more, errNoSession
 	}
-	return more, session.Absorb(passport)
+	if err := session.Absorb(passport); err != nil {
+		return more, err
+	}
+	for _, c := range calls {
+		session.Settle(c.entry, c.outcome, c.receipt)
+	}
+	return more, nil
 }

@@ -124,8 +124,8 @@ func FuzzReturn(f *testing.F) {
 	}
 	sent := chain(f, 1)
 	for _, c := range []propagate.Config{{}, {CompressFirst: true}, {Store: s, Threshold: -1}} {
-		for _, more := range []bool{true, false} {
-			value, err := propagator(f, c).Return(f.Context(), sent, chain(f, 3), more)
+		for _, at := range []propagate.Slot{propagate.Whole, propagate.Beginning, propagate.Trailer} {
+			value, err := propagator(f, c).Return(f.Context(), sent, chain(f, 3), at)
 			if err != nil {
 				f.Fatal(err)
 			}

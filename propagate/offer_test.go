@@ -63,7 +63,7 @@ func TestOffersOnTheWire(t *testing.T) {
 	if got, _ := valueOf(headerOf(t, p, sent), propagate.KeyBinding); got != golden {
 		t.Errorf("request: %q", got)
 	}
-	value, err := p.Return(t.Context(), sent, grow(t, sent, 5, pay), true)
+	value, err := p.Return(t.Context(), sent, grow(t, sent, 5, pay), propagate.Beginning)
 	if got, _ := valueOf(value, propagate.KeyBinding); got != golden || err != nil {
 		t.Errorf("answer: %q, %v", value, err)
 	}
@@ -107,7 +107,7 @@ func TestOffersReachTheKeySource(t *testing.T) {
 		if entry, err := call(t, ctx); err != nil || entry == nil {
 			t.Fatal(err)
 		}
-		value := ingress(t, c).Return(ctx, admission, false)
+		value := ingress(t, c).Return(ctx, admission, propagate.Whole)
 		if _, err := e.Learn(session, sent, []string{value}); err != nil || !slices.Equal(keys.take(), want) {
 			t.Errorf("%s: answer: %v", name, err)
 		}
@@ -175,14 +175,14 @@ func TestOfferBounds(t *testing.T) {
 func TestOffersInAnswers(t *testing.T) {
 	sent := chain(t, 1)
 	now := grow(t, sent, 5, pay)
-	bare, err := propagator(t, propagate.Config{}).Return(t.Context(), sent, now, true)
+	bare, err := propagator(t, propagate.Config{}).Return(t.Context(), sent, now, propagate.Beginning)
 	if err != nil {
 		t.Fatal(err)
 	}
 	filled := 0
 	for n := range 12 { // around the last byte
 		room := propagate.MaxHeader - len(bare) - len(","+propagate.KeyBinding+"=")
-		value, err := propagator(t, sending(strings.Repeat("b", room*3/4-6+n))).Return(t.Context(), sent, now, true)
+		value, err := propagator(t, sending(strings.Repeat("b", room*3/4-6+n))).Return(t.Context(), sent, now, propagate.Beginning)
 		if filled = max(filled, len(value)); err != nil || len(value) > propagate.MaxHeader {
 			t.Errorf("%d bytes, %v", len(value), err)
 		}

@@ -147,7 +147,7 @@ func TestNoSharedKeys(t *testing.T) {
 			if _, err := book(ctx, struct{}{}); err != nil {
 				t.Fatal(err)
 			}
-			answer := in.Return(ctx, admission, false)
+			answer := in.Return(ctx, admission, propagate.Whole)
 			if _, err := e.Learn(caller, sent, []string{answer}); err != nil || session.Passport().Len() != 2 {
 				t.Errorf("%d entries, %v", session.Passport().Len(), err)
 			}

@@ -35,6 +35,10 @@ type Config struct {
 	// store can find the keys: the method of that name of a binding.Source. What the header has no room for is left out.
 	// nil: none are sent.
 	Bindings func(lineage.Passport) []string
+	// Receipts makes answers say how the calls ended that they bring lineage of, as far as the header has room, so that
+	// policies of the caller can ask for the outcome of a call elsewhere. Each receipt costs the caller a signature check.
+	// Those that come are always looked at.
+	Receipts bool
 	// Limits bound what is read, before anything is verified; zero fields mean the defaults of SPEC §12.
 	Limits lineage.Limits
 	// InjectEverywhere makes Inject write lineage whatever the destination is, which Inject cannot know. Without it

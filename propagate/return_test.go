@@ -44,8 +44,8 @@ func TestReturnLineage(t *testing.T) {
 		session := propagate.NewSession(sent, trace, "")
 		caller := propagate.WithSession(t.Context(), session)
 		e := egress(t, propagate.EgressConfig{Propagator: p, Verifier: verifier(t), StrictReturn: true})
-		for calls, more := range []bool{true, true, false} {
-			value := i.Return(callee, admission, more)
+		for calls, at := range []propagate.Slot{propagate.Beginning, propagate.Beginning, propagate.Trailer} {
+			value, more := i.Return(callee, admission, at), at == propagate.Beginning
 			if got := form(value); len(got) != 1 || got[0] != name || strings.Contains(value, sent.Last().JWS()) {
 				t.Errorf("%s: %q in %.80q", name, got, value)
 			}
@@ -70,7 +70,7 @@ func TestReturnNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if value := i.Return(ctx, admission, false); value != "" || l.text() != "" {
+	if value := i.Return(ctx, admission, propagate.Whole); value != "" || l.text() != "" {
 		t.Errorf("%q, %s", value, l.text())
 	}
 	failed := propagate.NewSession(sent, trace, "")
@@ -81,7 +81,7 @@ func TestReturnNothing(t *testing.T) {
 		"too large":     propagate.WithSession(t.Context(), propagate.NewSession(chain(t, 40), trace, "")),
 		"too many tips": propagate.WithSession(t.Context(), propagate.NewSession(fork(t, 65, pay), trace, "")),
 	} {
-		value := i.Return(ctx, with, true)
+		value := i.Return(ctx, with, propagate.Beginning)
 		if out := l.lines(t); len(out) != 1 || out[0]["level"] != "ERROR" || out[0]["reason"] == nil {
 			t.Errorf("%s: %v", name, out)
 		}
@@ -96,10 +96,10 @@ func TestReturnNothing(t *testing.T) {
 func TestReturnLimits(t *testing.T) {
 	p := propagator(t, propagate.Config{Threshold: propagate.MaxHeader, Store: newShelf()})
 	sent := chain(t, 1)
-	if value, err := p.Return(t.Context(), sent, fork(t, 64, pay), false); err != nil || strings.Count(value, "%2C") < 63 {
+	if value, err := p.Return(t.Context(), sent, fork(t, 64, pay), propagate.Whole); err != nil || strings.Count(value, "%2C") < 63 {
 		t.Errorf("64 leaves: %v", err)
 	}
-	value, err := p.Return(t.Context(), sent, fork(t, 65, pay), false)
+	value, err := p.Return(t.Context(), sent, fork(t, 65, pay), propagate.Whole)
 	if wantClass(t, err, propagate.TooLarge); value != "kest.chain_tip=" {
 		t.Errorf("65 leaves: %.80q", value)
 	}
@@ -109,7 +109,7 @@ func TestReturnLimits(t *testing.T) {
 			now = grow(t, now, 5+i, pay)
 		}
 		now = grow(t, now, 50, pay, func(e *lineage.Entry) { e.Operation = strings.Repeat("o", 1+n) })
-		value, err := p.Return(t.Context(), sent, now, false)
+		value, err := p.Return(t.Context(), sent, now, propagate.Whole)
 		if err != nil || len(value) > propagate.MaxHeader {
 			t.Fatalf("%d bytes, %v", len(value), err)
 		}
@@ -132,7 +132,7 @@ func TestLearnHostile(t *testing.T) {
 	p := propagator(t, propagate.Config{Store: newShelf(), Threshold: 4000})
 	sent := chain(t, 2)
 	answer := func(now lineage.Passport) string {
-		value, err := p.Return(t.Context(), sent, now, false)
+		value, err := p.Return(t.Context(), sent, now, propagate.Whole)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -212,7 +212,7 @@ func lower(e *lineage.Entry) { e.Labels[lineage.LabelSourceType], e.TrustScore =
 // TestLearn: a good answer is not logged; without a session it is a fault; without a verifier nothing is looked at.
 func TestLearn(t *testing.T) {
 	p, sent := propagator(t, propagate.Config{}), chain(t, 1)
-	value, err := p.Return(t.Context(), sent, grow(t, sent, 5, pay, lower), false)
+	value, err := p.Return(t.Context(), sent, grow(t, sent, 5, pay, lower), propagate.Whole)
 	if err != nil {
 		t.Fatal(err)
 	}

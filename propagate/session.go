@@ -47,27 +47,40 @@ func (s *Session) Body(p lineage.Passport) *Session {
 	return &Session{passport: p, trace: s.trace, origin: s.origin, entry: p.Last(), outcomes: s.outcomes}
 }
 
-// outcomes are how calls of this process ended.
+// outcomes are how calls ended.
 type outcomes struct {
 	mu sync.Mutex
-	of map[lineage.Hash]lineage.Outcome
+	of map[lineage.Hash]settled
 }
 
-// Settle notes how the call of an entry ended, for policies that ask about the ancestors of later calls in the scope.
-func (s *Session) Settle(entry lineage.Hash, o lineage.Outcome) {
+type settled struct {
+	outcome lineage.Outcome
+	receipt string
+}
+
+// Settle notes how the call of an entry ended, for policies that ask about the ancestors of later calls in the scope, and
+// the receipt that says so, "" for none. The first word on an entry stays. Whoever calls Settle vouches for it.
+func (s *Session) Settle(entry lineage.Hash, o lineage.Outcome, receipt string) {
 	s.outcomes.mu.Lock()
 	defer s.outcomes.mu.Unlock()
 	if s.outcomes.of == nil {
-		s.outcomes.of = map[lineage.Hash]lineage.Outcome{}
+		s.outcomes.of = map[lineage.Hash]settled{}
 	}
-	s.outcomes.of[entry] = o
+	if _, known := s.outcomes.of[entry]; !known {
+		s.outcomes.of[entry] = settled{o, receipt}
+	}
 }
 
-// Outcome is what Settle noted, "" when this process has no word of it.
-func (s *Session) Outcome(entry lineage.Hash) lineage.Outcome {
-	s.outcomes.mu.Lock()
-	defer s.outcomes.mu.Unlock()
-	return s.outcomes.of[entry]
+// Outcome is what Settle noted, "" when there is no word of it.
+func (s *Session) Outcome(entry lineage.Hash) lineage.Outcome { return s.outcomes.get(entry).outcome }
+
+// Receipt is what Settle noted beside the outcome.
+func (s *Session) Receipt(entry lineage.Hash) string { return s.outcomes.get(entry).receipt }
+
+func (o *outcomes) get(entry lineage.Hash) settled {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.of[entry]
 }
 
 // Branch begins a scope with what s has learned so far. Nothing flows back.

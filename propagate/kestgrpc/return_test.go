@@ -45,8 +45,8 @@ func TestReturnIsMissed(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, foreign := ledger.session(t.Context())
-	valid := func(more bool) string { // what somebody sends who goes on from nothing
-		v, err := p.Return(t.Context(), foreign.Passport(), foreign.Passport(), more)
+	valid := func(at propagate.Slot) string { // what somebody sends who goes on from nothing
+		v, err := p.Return(t.Context(), foreign.Passport(), foreign.Passport(), at)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -60,7 +60,7 @@ func TestReturnIsMissed(t *testing.T) {
 		"empty":     {[]string{""}, "lost"},
 		"garbage":   {[]string{"kest.passport_z=!"}, "invalid"},
 		"announced": {[]string{"kest.chain_tip="}, "invalid"},
-		"elsewhere": {[]string{valid(false)}, "invalid"},
+		"elsewhere": {[]string{valid(propagate.Whole)}, "invalid"},
 		"twice":     {[]string{"kest.chain_tip=" + strings.Repeat("1", 64), "kest.chain_tip=" + strings.Repeat("1", 64)}, "invalid"},
 		"too large": {[]string{strings.Repeat("a", 9000)}, "invalid"},
 	} {
@@ -122,7 +122,11 @@ func TestTrailerIsTheLastWord(t *testing.T) {
 		if err != nil {
 			return "", err
 		}
-		return in, grpc.SetTrailer(ctx, metadata.Pairs(propagate.FieldReturn, ingress.Return(admitted, a, in == "more")))
+		at := propagate.Whole
+		if in == "more" {
+			at = propagate.Beginning
+		}
+		return in, grpc.SetTrailer(ctx, metadata.Pairs(propagate.FieldReturn, ingress.Return(admitted, a, at)))
 	}})
 	conn := dial(t, addr, frontend.client(strict)...)
 	ctx, _ := frontend.session(t.Context())

@@ -118,7 +118,7 @@ func (s *ServerInterceptor) admit(ctx context.Context, method string) (context.C
 		out = metadata.NewIncomingContext(out, md)
 	}
 	return out, func() metadata.MD {
-		value := s.ingress.Return(out, admission, false)
+		value := s.ingress.Return(out, admission, propagate.Whole)
 		if value == "" {
 			return nil
 		}

@@ -19,9 +19,10 @@ var fieldReturn = http.CanonicalHeaderKey(propagate.FieldReturn)
 // beginning of the body waits, and where it cannot wait any longer there is a trailer.
 type answer struct {
 	http.ResponseWriter
-	lineage  func(more bool) string
+	lineage  func(propagate.Slot) string
 	bodyless bool // to HEAD
 	trailers bool // HTTP/1.1 and later
+	last     propagate.Slot
 
 	status int
 	body   []byte // that waits
@@ -30,8 +31,12 @@ type answer struct {
 	err    error  // of writing what had waited
 }
 
-func newAnswer(w http.ResponseWriter, r *http.Request, lineage func(more bool) string) *answer {
-	return &answer{ResponseWriter: w, lineage: lineage, bodyless: r.Method == http.MethodHead, trailers: r.ProtoAtLeast(1, 1)}
+func newAnswer(w http.ResponseWriter, r *http.Request, lineage func(propagate.Slot) string) *answer {
+	a := &answer{ResponseWriter: w, lineage: lineage, bodyless: r.Method == http.MethodHead, trailers: r.ProtoAtLeast(1, 1)}
+	if a.last = propagate.Trailer; r.ProtoAtLeast(2, 0) {
+		a.last = propagate.Whole // its trailers are as large as headers
+	}
+	return a
 }
 
 // writer returns what the handler gets: it can be hijacked where that was possible before.
@@ -113,7 +118,11 @@ func (a *answer) send(more bool) {
 		a.status = http.StatusOK
 	}
 	h := a.Header()
-	h.Set(fieldReturn, a.lineage(more))
+	at := propagate.Whole
+	if more {
+		at = propagate.Beginning
+	}
+	h.Set(fieldReturn, a.lineage(at))
 	if more {
 		h.Del("Content-Length") // or HTTP/1.1 would have no trailer
 		if a.trailers {
@@ -140,7 +149,7 @@ func (a *answer) finish() {
 		return
 	}
 	if a.more {
-		a.Header().Set(fieldReturn, a.lineage(false)) // as the trailer that was announced
+		a.Header().Set(fieldReturn, a.lineage(a.last)) // as the trailer that was announced
 	}
 }
 

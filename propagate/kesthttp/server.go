@@ -95,7 +95,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next http.Handle
 		next.ServeHTTP(w, r)
 		return
 	}
-	a := newAnswer(w, r, func(more bool) string { return h.config.Ingress.Return(ctx, admission, more) })
+	a := newAnswer(w, r, func(at propagate.Slot) string { return h.config.Ingress.Return(ctx, admission, at) })
 	next.ServeHTTP(a.writer(), r)
 	a.finish() // not after a panic: what was held is not sent, and the server ends the connection
 }
