@@ -40,7 +40,8 @@ type Config struct {
 	// Deviations are exemptions, from deployment configuration only.
 	Deviations []policy.Deviation
 	// Approvers has the keys of those who sign deviations, by the name in Deviation.Approver. A signed deviation needs
-	// it, and is refused when its signature does not hold. The source is asked by [New] and [Guard.Reconfigure] alone.
+	// it, and is refused when its signature does not hold. The source, such as a lineage.KeySet, is asked by [New] and
+	// [Guard.Reconfigure] alone.
 	Approvers lineage.KeySource
 	// RequireApproval refuses deviations that no approver has signed.
 	RequireApproval bool

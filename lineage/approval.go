@@ -38,8 +38,12 @@ func SignApproval(ctx context.Context, s Signer, a Approval) (string, error) {
 }
 
 // VerifyApproval checks the detached signature of a by the keys of its approver, and returns the id of the key. Errors
-// match [ErrUnverified].
+// match [ErrUnverified]. keys must not be a [Certifier]: certified keys count for a time, and an approval does not say when
+// it was signed.
 func VerifyApproval(ctx context.Context, keys KeySource, a Approval, signature string) (keyID string, err error) {
+	if _, timed := keys.(Certifier); timed {
+		return "", fmt.Errorf("approval: %w: %T has keys that count for a time; use a KeySet", ErrUnverified, keys)
+	}
 	if len(signature) > maxHeaderBytes {
 		return "", fmt.Errorf("approval: %w: signature of %d bytes: %w", ErrUnverified, len(signature), ErrLimit)
 	}

@@ -113,6 +113,13 @@ func (s brokenSource) Keys(context.Context, string, string) ([]ed25519.PublicKey
 	return nil, s.err
 }
 
+// timedKeys is a source whose keys count only together with what Certify says.
+type timedKeys struct{ *lineage.KeySet }
+
+func (timedKeys) Certify(context.Context, lineage.Signature) (lineage.Certificate, error) {
+	return lineage.Certificate{}, nil
+}
+
 // smallOrderKeys says that everybody has the key under which every message verifies.
 type smallOrderKeys struct{}
 
@@ -129,6 +136,10 @@ func TestApprovalKeys(t *testing.T) {
 	down := errors.New("down")
 	if _, err := lineage.VerifyApproval(t.Context(), brokenSource{down}, approval(), good); !errors.Is(err, down) || !errors.Is(err, lineage.ErrUnverified) {
 		t.Errorf("keys that cannot be asked: %v", err)
+	}
+	_, keys := approver(t, "ciso", 7)
+	if _, err := lineage.VerifyApproval(t.Context(), timedKeys{keys}, approval(), good); !errors.Is(err, lineage.ErrUnverified) {
+		t.Errorf("keys that count for a time: %v", err)
 	}
 	header, _, _ := strings.Cut(good, "..")
 	forged := header + "..AQ" + strings.Repeat("A", 84) // R is the identity, S is 0
