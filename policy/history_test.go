@@ -141,3 +141,34 @@ func TestPastDocument(t *testing.T) {
 		}
 	}
 }
+
+// TestForm: an engine's form of the past is made once for each key, and again for a root, which keeps nothing.
+func TestForm(t *testing.T) {
+	type key string
+	h := policy.NewHistory(func() []policy.Ancestor { return ancestors("internet") })
+	made := 0
+	form := func(h *policy.History, k any) any {
+		return h.Form(k, func(p *policy.Past) any { made++; return len(p.Operations) + made })
+	}
+	for i, k := range []any{key("a"), key("a"), "a", key("b"), "a"} {
+		if got, want := form(h, k), []int{2, 2, 3, 4, 3}[i]; got != want {
+			t.Errorf("form %d of %v is %v, want %d", i, k, got, want)
+		}
+	}
+	for i := range 2 {
+		if got := form(nil, key("a")); got != 4+i {
+			t.Errorf("form %v of a root, want %d", got, 4+i)
+		}
+	}
+	var wg sync.WaitGroup
+	got := make([]any, 8)
+	for i := range got {
+		wg.Go(func() { got[i] = h.Form(key("c"), func(*policy.Past) any { return new(int) }) })
+	}
+	wg.Wait()
+	for _, g := range got {
+		if g != got[0] {
+			t.Error("two forms of one key")
+		}
+	}
+}

@@ -11,12 +11,9 @@ import (
 // context builds what r wants of the document of [policy.Input.Document] as a record, without the map between: the
 // nested members, and the leaves, which are all values but records, once more by their dotted paths (SPEC §7).
 func (c *converter) context(in *policy.Input, r *reads) types.Record {
-	want := r.nested | r.needs()
-	if r.all {
-		want = allFields
-	}
-	top := make(types.RecordMap, 4+len(r.dotted))
-	c.members(in, r, want, top)
+	top := c.space.top
+	defer clear(top) // types.NewRecord copies it
+	c.members(in, r, top)
 	switch {
 	case c.fault != "":
 	case r.all:
@@ -26,7 +23,7 @@ func (c *converter) context(in *policy.Input, r *reads) types.Record {
 			}
 		}
 	default: // a member that only dotted paths go through stays: nobody else asks for it
-		for _, p := range r.dotted {
+		for _, p := range r.below {
 			if record, ok := top[p.head()].(types.Record); ok {
 				c.put(top, p.key, c.find(record, p.rest))
 			}
@@ -35,36 +32,81 @@ func (c *converter) context(in *policy.Input, r *reads) types.Record {
 	return types.NewRecord(top)
 }
 
-func (p dotted) head() types.String { return p.key[:len(p.key)-len(p.rest)-1] }
+func (p below) head() types.String { return p.key[:len(p.key)-len(p.rest)-1] }
+
+// A space is where records are put together.
+type space struct{ top, group types.RecordMap }
+
+func newSpace() *space { return &space{make(types.RecordMap, 4), make(types.RecordMap, 4)} }
+
+// groups are the members that have members of their own.
+var groups = []struct {
+	field fields
+	name  types.String
+	fill  func(*group, *policy.Input)
+}{
+	{fSubject, "subject", (*group).subject},
+	{fObject, "object", (*group).object},
+	{fEnvironment, "environment", (*group).environment},
+	{fIdentity, "identity", (*group).identity},
+	{fLineage, "lineage", (*group).lineage},
+}
 
 // members adds the wanted members to top.
-func (c *converter) members(in *policy.Input, r *reads, want fields, top types.RecordMap) {
+func (c *converter) members(in *policy.Input, r *reads, top types.RecordMap) {
+	want := r.some
+	if r.all {
+		want = allFields
+	}
 	if want&fTrustScore != 0 {
 		top["trust_score"] = types.Long(in.TrustScore)
+	}
+	if want&fLabels != 0 {
+		top["labels"] = c.labels("labels", in.Labels)
 	}
 	if want&fAttributes != 0 {
 		top["attributes"] = c.attributes("attributes", in.Attributes)
 	}
-	build := func(f fields, name types.String, fill func(*group, *policy.Input)) {
-		if want&f != 0 {
-			g := group{c: c, m: make(types.RecordMap, 4), whole: r.all || r.whole&f != 0, only: r.members[f]}
-			fill(&g, in)
-			top[name] = types.NewRecord(g.m)
+	g := group{c: c, m: c.space.group, top: top}
+	for i := range groups {
+		if m := &groups[i]; want&m.field != 0 {
+			g.whole, g.only, g.leaves = r.whole&m.field != 0, r.members[m.field.index()], r.leaves[m.field.index()]
+			if r.all {
+				g.whole, g.leaves = true, nil // flatten adds them
+			}
+			before := c.fault
+			m.fill(&g, in)
+			g.blame(string(m.name), before)
+			if g.whole || len(g.only) > 0 {
+				top[m.name] = g.record()
+			}
 		}
 	}
-	build(fSubject, "subject", (*group).subject)
-	build(fObject, "object", (*group).object)
-	build(fEnvironment, "environment", (*group).environment)
-	build(fIdentity, "identity", (*group).identity)
-	build(fLineage, "lineage", (*group).lineage)
 }
 
-// A group is one member of the context in the making: whole, or only what is read of it.
+// A group is one member of the context in the making: whole, or only what is read of it, and what is read of it by
+// dotted paths.
 type group struct {
-	c     *converter
-	m     types.RecordMap
-	whole bool
-	only  []string
+	c      *converter
+	m      types.RecordMap
+	whole  bool
+	only   []string
+	top    types.RecordMap
+	leaves []leaf
+}
+
+// record takes what is in the group out of it.
+func (g *group) record() types.Record {
+	r := types.NewRecord(g.m) // a copy
+	clear(g.m)
+	return r
+}
+
+// blame puts the name of a member before a fault that was found in it.
+func (g *group) blame(name, before string) {
+	if g.c.fault != before {
+		g.c.where = name + "." + g.c.where
+	}
 }
 
 func (g *group) identity(in *policy.Input) {
@@ -83,8 +125,8 @@ func (g *group) subject(in *policy.Input) {
 
 func (g *group) object(in *policy.Input) {
 	g.unlessEmpty("id", in.Object.ID)
-	if g.wants("attributes") {
-		g.m["attributes"] = g.c.attributes("object.attributes", in.Object.Attributes)
+	if g.nested("attributes") {
+		g.m["attributes"] = g.c.attributes("attributes", in.Object.Attributes)
 	}
 }
 
@@ -100,47 +142,60 @@ func (g *group) environment(in *policy.Input) {
 	g.list("parent_hashes", env.ParentHashes)
 	g.list("policy_names", env.PolicyNames)
 	g.text("policy_tier", string(env.PolicyTier))
-	if g.wants("active_deviations") {
-		g.m["active_deviations"] = g.c.deviations(env.ActiveDeviations)
-	}
+	records(g, "active_deviations", env.ActiveDeviations, deviation)
 	g.text("operation", env.Operation)
 	g.text("classification", env.Classification)
 	g.text("entry_id", env.EntryID)
 	g.text("trace_id", env.TraceID)
-}
-
-func (g *group) lineage(in *policy.Input) {
-	l := &in.Lineage
-	g.put("length", types.Long(l.Length))
-	g.list("principals", l.Principals)
-	g.put("min_trust", types.Long(l.MinTrust))
-	g.list("source_types", l.SourceTypes)
-}
-
-func (c *converter) deviations(all []policy.Deviation) types.Set {
-	values := make([]types.Value, len(all))
-	for i := range all {
-		d, g := &all[i], group{c: c, m: make(types.RecordMap, 4), whole: true}
-		g.text("policy", d.Policy)
-		g.text("tier", string(d.Tier))
-		g.unlessEmpty("reason", d.Reason)
-		g.unlessEmpty("approver", d.Approver)
-		values[i] = types.NewRecord(g.m)
+	if env.TrustOverride != nil {
+		g.put("trust_override", types.Long(*env.TrustOverride))
 	}
-	return types.NewSet(values...)
+	g.list("removed_taints", env.RemovedTaints)
+	g.unlessEmpty("sanitizer", env.Sanitizer)
 }
 
-func (g *group) wants(name string) bool { return g.whole || slices.Contains(g.only, name) }
+func deviation(g *group, d *policy.Deviation) {
+	g.text("policy", d.Policy)
+	g.text("tier", string(d.Tier))
+	g.unlessEmpty("reason", d.Reason)
+	g.unlessEmpty("approver", d.Approver)
+	g.unlessEmpty("approver_key", d.ApproverKey)
+}
+
+// wants reports whether a member is to be made, for whichever name it will have.
+func (g *group) wants(name string) bool { return g.nested(name) || g.leaf(name) != "" }
+
+func (g *group) nested(name string) bool { return g.whole || slices.Contains(g.only, name) }
+
+// leaf returns the dotted path by which a member is read, or "".
+func (g *group) leaf(name string) types.String {
+	for i := range g.leaves {
+		if g.leaves[i].name == name {
+			return g.leaves[i].key
+		}
+	}
+	return ""
+}
+
+// add keeps a member that is wanted.
+func (g *group) add(name string, v types.Value) {
+	if g.nested(name) {
+		g.m[types.String(name)] = v
+	}
+	if key := g.leaf(name); key != "" {
+		g.top[key] = v
+	}
+}
 
 func (g *group) put(name string, v types.Value) {
 	if g.wants(name) {
-		g.m[types.String(name)] = v
+		g.add(name, v)
 	}
 }
 
 func (g *group) text(name, s string) {
 	if g.wants(name) {
-		g.m[types.String(name)] = g.c.text(name, s)
+		g.add(name, g.c.text(name, s))
 	}
 }
 
@@ -152,14 +207,30 @@ func (g *group) unlessEmpty(name, s string) {
 }
 
 func (g *group) list(name string, ss []string) {
-	if !g.wants(name) {
+	if !g.wants(name) || g.c.crowded(name, len(ss)) {
 		return
 	}
 	values := make([]types.Value, len(ss))
 	for i, s := range ss {
 		values[i] = g.c.text(name, s)
 	}
-	g.m[types.String(name)] = types.NewSet(values...)
+	g.add(name, types.NewSet(values...))
+}
+
+// records makes a set of records.
+func records[T any](g *group, name string, items []T, fill func(*group, *T)) {
+	if !g.wants(name) || g.c.crowded(name, len(items)) {
+		return
+	}
+	values := make([]types.Value, len(items))
+	one := group{c: g.c, m: make(types.RecordMap, 4), whole: true}
+	for i := range items {
+		before := g.c.fault
+		fill(&one, &items[i])
+		one.blame(name, before)
+		values[i] = one.record()
+	}
+	g.add(name, types.NewSet(values...))
 }
 
 // flatten adds the leaves below record by their paths.

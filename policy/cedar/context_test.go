@@ -30,7 +30,18 @@ const every = `
 	context["environment.entry_id"] like "01932d5c-*" && context["environment.trace_id"] like "4bf9*" &&
 	context.identity.workload == context["identity.workload"] && context["identity.user"] == "ada" && !(context has "identity.task") &&
 	context.trust_score == 80 && context.lineage.length == 1 && context["lineage.principals"] == ["spiffe://example.org/gateway"] &&
-	context["lineage.min_trust"] == 80 && context["lineage.source_types"] == ["internal"] && context.attributes == {}`
+	context["lineage.min_trust"] == 80 && context["lineage.source_types"] == ["internal"] && context.attributes == {} &&
+	!(context.environment has trust_override) && context["environment.removed_taints"] == ["raw"] && !(context has "environment.sanitizer") &&
+	context.lineage.operations == ["fraud.check"] && context["lineage.operations"].contains("fraud.check") &&
+	context.lineage.taints == ["pii"] && context.lineage.resources == ["invoice/7"] && context["lineage.unsanitized_sources"] == ["internal"] &&
+	context.lineage.steps.contains({"operation": "fraud.check", "principal": "spiffe://example.org/gateway", "outcome": "ok"}) &&
+	context["lineage.users"] == [{"operation": "fraud.check", "user": "ada"}] &&
+	context.lineage.labels.containsAll([{"name": "level", "value": ""}, {"name": "x.y", "value": "z"}]) &&
+	context.lineage.ancestors_omitted == 0 && context["lineage.ancestors_omitted"] == 0 && context.lineage.ancestors == [{
+		"operation": "fraud.check", "classification": "system", "source_type": "internal", "principal": "spiffe://example.org/gateway",
+		"user": "ada", "resource": "invoice/7", "trust_score": 80, "overridden": false, "taints": ["pii"], "removed_taints": [],
+		"labels": {"level": "", "x.y": "z"}, "outcome": "ok", "parents": []}] &&
+	context.labels.level == "secret" && context["labels.level"] == "secret" && context.labels has "a.b" && context["labels.a.b"] == ""`
 
 // Every member of the document is in the context, with its type, whether a policy names it or takes the context whole.
 func TestContextHoldsTheDocument(t *testing.T) {
@@ -42,6 +53,11 @@ func TestContextHoldsTheDocument(t *testing.T) {
 	full := call(80)
 	full.Subject.Agent, full.Subject.Task = "agent-7", "pay"
 	full.Environment.ParentHashes, full.Environment.ActiveDeviations[0].Approver = nil, "ciso"
+	override := 0
+	full.Environment.ActiveDeviations[0].ApproverKey, full.Environment.TrustOverride = "key-1", &override
+	full.Environment.Sanitizer = "scrub"
+	full.Lineage.History = history(policy.Ancestor{Operation: "a", Labels: map[string]string{"": ""}, Outcome: "unknown"},
+		policy.Ancestor{Operation: "b", Agent: "agent", Task: "t", Overridden: true, RemovedTaints: []string{"x"}, Sanitizer: "s", Parents: []int{0}})
 	full.Attributes = map[string]any{"a": map[string]any{"b.c": 1, "n": nil}}
 	all, _, err, _ := cedar.Context(full)
 	if err != nil {
@@ -217,6 +233,100 @@ func TestOnlyWhatIsRead(t *testing.T) {
 		d, err := when(t, condition).Evaluate(t.Context(), "p", in)
 		if (err != nil) != fails || d.Allow == fails {
 			t.Errorf("%s: %+v %v", condition, d, err)
+		}
+	}
+}
+
+// A call pays for its history only when its policy reads that, and then once.
+func TestHistoryIsLazy(t *testing.T) {
+	read := 0
+	in := call(80)
+	in.Lineage.History = policy.NewHistory(func() []policy.Ancestor { read++; return []policy.Ancestor{{Operation: "a"}} })
+	for _, test := range []struct {
+		condition string
+		read      int
+	}{
+		{`context.lineage.length == 1 && context.lineage.min_trust == 80 && context["lineage.source_types"] == ["internal"]`, 0},
+		{`context.lineage has principals && context has "lineage.length" && context.labels.level == "secret" && context.subject != {}`, 0},
+		{`context.lineage has nothing || context.trust_score == 80`, 0},
+		{`context has "lineage.operations"`, 1}, {`context.lineage.operations == ["a"]`, 1},
+		{`context.lineage != {}`, 1}, {`context != {}`, 1},
+	} {
+		if d, err := when(t, test.condition).Evaluate(t.Context(), "p", in); err != nil || !d.Allow || read != test.read {
+			t.Errorf("%s: %+v %v, history read %d times", test.condition, d, err, read)
+		}
+	}
+	for _, name := range []string{
+		"operations", "taints", "resources", "unsanitized_sources", "steps", "users", "labels", "ancestors", "ancestors_omitted",
+	} {
+		read = 0
+		in.Lineage.History = policy.NewHistory(func() []policy.Ancestor { read++; return nil })
+		if d, err := when(t, "context.lineage has "+name).Evaluate(t.Context(), "p", in); err != nil || !d.Allow || read != 1 {
+			t.Errorf("%s: %+v %v, history read %d times", name, d, err, read)
+		}
+	}
+}
+
+// Workloads before the call choose what is in its history. It must not break what a policy does not read of it, name
+// what Cedar keeps for itself, or make sets that take the square of their size.
+func TestHostileHistory(t *testing.T) {
+	many := make([]policy.Ancestor, 100)
+	for i := range many {
+		many[i].Labels = map[string]string{}
+		for j := range 50 {
+			many[i].Labels[strings.Repeat("x", 1+i)+strings.Repeat("y", j)] = ""
+		}
+	}
+	for name, test := range map[string]struct {
+		ancestors       []policy.Ancestor
+		condition, want string
+	}{
+		"many labels":     {many, "context.lineage has labels", "input lineage.labels: more than 4096 values"},
+		"many, unread":    {many, "context.lineage has operations", ""},
+		"not UTF-8":       {[]policy.Ancestor{{Operation: "\xff"}}, "context.lineage has steps", "input lineage.steps.operation: text is not valid UTF-8"},
+		"reserved label":  {[]policy.Ancestor{{Labels: map[string]string{"__entity": "x"}}}, "context.lineage has ancestors", "lineage.ancestors.labels.__entity: a name that Cedar keeps"},
+		"reserved, value": {[]policy.Ancestor{{Labels: map[string]string{"__entity": "x"}}}, `context.lineage.labels == [{"name": "__entity", "value": "x"}]`, ""},
+		"code":            {[]policy.Ancestor{{Operation: `"}) || true`}}, `context.lineage.operations == ["\"}) || true"]`, ""},
+	} {
+		in := call(80)
+		in.Lineage.History = history(test.ancestors...)
+		d, err := when(t, test.condition).Evaluate(t.Context(), "p", in)
+		if test.want == "" && (err != nil || !d.Allow) ||
+			test.want != "" && (d.Allow || !errors.Is(err, policy.ErrIndefinite) || !strings.Contains(err.Error(), test.want)) {
+			t.Errorf("%s: %+v %v", name, d, err)
+		}
+	}
+	in := call(80)
+	in.Labels = map[string]string{"__extn": "x"}
+	if _, err := when(t, "context has labels").Evaluate(t.Context(), "p", in); err == nil || !strings.Contains(err.Error(), "labels.__extn: a name that Cedar keeps") {
+		t.Error(err)
+	}
+}
+
+// Nothing of one call is left for the next one, not after a fault either.
+func TestCallsAreApart(t *testing.T) {
+	for _, condition := range []string{
+		`context has "subject.user"`, "context.subject has user", "context.object.attributes has user", `context has "attributes.user"`,
+		"context.labels has user", "context.lineage.users.contains({\"operation\": \"pay\", \"user\": \"ada\"})",
+	} {
+		engine := when(t, condition)
+		with, bad := call(80), call(80)
+		for _, in := range []*policy.Input{with, bad} {
+			in.Attributes = map[string]any{"user": "ada"}
+			in.Object.Attributes, in.Labels = in.Attributes, map[string]string{"user": "ada"}
+			in.Lineage.History = history(policy.Ancestor{Operation: "pay", User: "ada"})
+		}
+		bad.Object.ID = "\xff"
+		for range 50 {
+			if d, err := engine.Evaluate(t.Context(), "p", with); err != nil || !d.Allow {
+				t.Fatalf("%s: %+v %v", condition, d, err)
+			}
+			if _, err := engine.Evaluate(t.Context(), "p", bad); err == nil {
+				t.Fatal("no fault")
+			}
+			if d, err := engine.Evaluate(t.Context(), "p", &policy.Input{}); err != nil || d.Allow {
+				t.Fatalf("%s: %+v %v without it", condition, d, err)
+			}
 		}
 	}
 }

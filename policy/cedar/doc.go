@@ -32,15 +32,18 @@
 // path are an error where a policy reads it.
 //
 //   - null is left out, in arrays too. Ask context.subject has user first: a missing attribute is an error.
-//   - An array is a Set: it has no order and no duplicates.
+//   - An array is a Set: it has no order and no duplicates. So the parents in lineage.ancestors, which are positions in
+//     the list, say nothing here. A rule about what happened before asks lineage.steps, users, labels or operations.
 //   - A whole number is a Long, whatever it is written as: 3.0 is 3. Another number is a decimal when four digits after
 //     the point are enough: 87.5 is decimal("87.5"). So give an attribute that may be either in whole units, cents for
 //     euros. Other numbers, and those out of range, are errors: a rounded one would be another one.
 //   - Attributes have at most 4,096 values, 64 levels and 1 MiB of text. Names __entity, __extn and __expr are
-//     errors: where a policy is asked in JSON they would not be data.
+//     errors: where a policy is asked in JSON they would not be data. So are more than 4,096 values in one list of
+//     lineage.
 //
 // Only what a policy's statements name is made and checked, so a policy that takes the context as a value (context ==
-// {…}) costs most.
+// {…}) costs most. The history of the call is read when a policy names a member of lineage that comes from it, and what
+// is made of it serves all policies of the call.
 //
 // # Files
 //
@@ -62,6 +65,13 @@
 // and its statements are type-checked, strictly, for that action alone; entities are checked too. cedar-go calls its
 // validator experimental. It is used to refuse, never to allow: a decision does not depend on it. Requests are not
 // checked against the schema, because the schema may declare less of the context than there is.
+//
+// [InputSchema] is a schema of the context to begin with, and [Config.CheckInput] checks against it the policies of a
+// tree that has none. Neither can find everything. A misspelt member is an error where it is read
+// (context.lineage.operatoins), and with CheckInput where it is asked for (context.lineage has operatoins); with a
+// schema of the tree's own, the latter passes as a test that is false. What a text should be is not checked: an operation,
+// an outcome or a tier that does not exist passes. Cedar has no open records, so attributes and labels are what the
+// schema says they are, whatever callers send.
 //
 // # What a policy cannot do
 //

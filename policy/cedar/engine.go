@@ -5,18 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
-	"sync"
 	"sync/atomic"
 
 	"github.com/kest-go/kest/policy"
+	"github.com/kest-go/kest/policy/internal/tree"
 )
 
 // Config says how policies are loaded. The zero value is ready to use.
@@ -24,6 +20,11 @@ type Config struct {
 	// Schema is the schema file, by its path in the tree: Cedar's own form, or its JSON form where the name ends
 	// in .json. It must be there. Empty means schema.cedarschema at the top, if there is one.
 	Schema string
+
+	// CheckInput checks the policies of a tree that has no schema against [InputSchema], so that a misspelt member of
+	// the context is an error when it is loaded. Policies that read attributes or labels need a schema of their own,
+	// which declares them; so do entities.
+	CheckInput bool
 
 	// Entities is the file of entities, by its path in the tree. It must be there. Empty means entities.json at
 	// the top, if there is one.
@@ -39,19 +40,16 @@ type Config struct {
 // An Engine evaluates the policies of one tree. It is a [policy.Engine] and a [policy.Checker], safe for
 // concurrent use, and holds no file or goroutine between calls.
 type Engine struct {
-	open             func() (fs.FS, io.Closer, error)
-	prefix           string
-	schema, entities source
-	limits           Limits
-	log              *slog.Logger
+	schema, entities beside
+	checkInput       bool
 
+	keeper  tree.Keeper
 	current atomic.Pointer[set]
-	loading sync.Mutex // one load at a time, so that an older reading cannot replace a newer one
 }
 
-// A source is a file beside the policies. One that the configuration names must be there: without its entities a
+// beside is a file beside the policies. One that the configuration names must be there: without its entities a
 // forbid for a group would forbid nobody.
-type source struct {
+type beside struct {
 	name string
 	must bool
 }
@@ -70,40 +68,35 @@ func FS(fsys fs.FS) (*Engine, error) { return Config{}.FS(fsys) }
 // Dir loads the policies of a folder. Nothing outside it is read, links included ([os.Root]). The error joins one
 // [SourceError] for each fault in a file.
 func (c Config) Dir(path string) (*Engine, error) {
-	abs, err := filepath.Abs(path) // a reload must not depend on the working directory of that moment
+	source, err := tree.Dir(path)
 	if err != nil {
-		return nil, fmt.Errorf("policies %s: %w", path, err)
+		return nil, err
 	}
-	return c.engine(filepath.ToSlash(filepath.Clean(path)), func() (fs.FS, io.Closer, error) {
-		root, err := os.OpenRoot(abs)
-		if err != nil {
-			return nil, nil, cause(err)
-		}
-		return root.FS(), root, nil
-	})
+	return c.engine(source)
 }
 
 // FS loads the policies of a file system. Whether a link can leave it is up to fsys: [os.DirFS] lets it, so
 // prefer Dir for folders.
 func (c Config) FS(fsys fs.FS) (*Engine, error) {
-	if fsys == nil {
-		return nil, errors.New("policies: nil file system")
+	source, err := tree.FS(fsys)
+	if err != nil {
+		return nil, err
 	}
-	return c.engine("", func() (fs.FS, io.Closer, error) { return fsys, nopCloser{}, nil })
+	return c.engine(source)
 }
 
-type nopCloser struct{}
-
-func (nopCloser) Close() error { return nil }
-
-func (c Config) engine(prefix string, open func() (fs.FS, io.Closer, error)) (*Engine, error) {
+func (c Config) engine(source tree.Source) (*Engine, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
 	e := &Engine{
-		open: open, prefix: prefix, limits: c.Limits.orDefault(), log: cmp.Or(c.Logger, slog.Default()),
-		schema:   source{cmp.Or(c.Schema, "schema.cedarschema"), c.Schema != ""},
-		entities: source{cmp.Or(c.Entities, "entities.json"), c.Entities != ""},
+		checkInput: c.CheckInput,
+		schema:     beside{cmp.Or(c.Schema, "schema.cedarschema"), c.Schema != ""},
+		entities:   beside{cmp.Or(c.Entities, "entities.json"), c.Entities != ""},
+	}
+	e.keeper = tree.Keeper{
+		Source: source, Limits: tree.Limits(c.Limits.orDefault()), Wanted: e.wanted, Install: e.install,
+		Fault: func(f *tree.FileError) error { return (*SourceError)(f) }, Log: cmp.Or(c.Logger, slog.Default()),
 	}
 	if err := e.Reload(context.Background()); err != nil {
 		return nil, err
@@ -116,28 +109,20 @@ func (c Config) validate() error {
 	if c.Limits.Files < 0 || c.Limits.FileBytes < 0 || c.Limits.TotalBytes < 0 {
 		errs = append(errs, errors.New("negative limit; zero means the default"))
 	}
-	errs = append(errs, beside("Schema", c.Schema), beside("Entities", c.Entities))
+	errs = append(errs, checkName("Schema", c.Schema), checkName("Entities", c.Entities))
 	if c.Schema != "" && c.Schema == c.Entities {
 		errs = append(errs, errors.New("Config.Schema and Config.Entities name one file; give each its own"))
 	}
 	return errors.Join(errs...)
 }
 
-// beside reports what is wrong with the name of a file that lies beside the policies.
-func beside(field, name string) error {
-	if name == "" || fs.ValidPath(name) && !hidden(name) && !isPolicy(name) {
+// checkName reports what is wrong with the name of a file that lies beside the policies.
+func checkName(field, name string) error {
+	if name == "" || fs.ValidPath(name) && !tree.Hidden(name) && !isPolicy(name) {
 		return nil
 	}
 	return fmt.Errorf("file %q in Config.%s is none that the tree can hold for this; "+
 		"give its path in the tree, for example model/file.json", name, field)
-}
-
-// display is how people see the name of a file.
-func (e *Engine) display(name string) string {
-	if e.prefix == "" {
-		return name
-	}
-	return strings.TrimSuffix(e.prefix, "/") + "/" + name
 }
 
 // Evaluate asks the policy name about in. See the package comment for the classes of errors.

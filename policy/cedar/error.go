@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/kest-go/kest/policy"
+	"github.com/kest-go/kest/policy/internal/tree"
 )
 
 // A SourceError is one fault in one policy, schema or entities file. Loading joins all that it finds; errors.As
@@ -22,17 +23,7 @@ type SourceError struct {
 }
 
 // Error gives file, line and policy before the message (SPEC §7).
-func (e *SourceError) Error() string {
-	var b strings.Builder
-	b.WriteString(e.File)
-	if e.Line > 0 {
-		fmt.Fprintf(&b, ":%d", e.Line)
-	}
-	if e.Policy != "" {
-		fmt.Fprintf(&b, ": policy %s", e.Policy)
-	}
-	return b.String() + ": " + e.Message
-}
+func (e *SourceError) Error() string { return (*tree.FileError)(e).Error() }
 
 // place finds the position that cedar-go's parsers write into their errors. It exports no other form of it.
 var place = regexp.MustCompile(`^(?:parser error: )?(?:parse error at )?<input>:(\d+):(\d+):? ?`)
@@ -52,15 +43,7 @@ func sourceError(shown, policyName string, err error) *SourceError {
 	return e
 }
 
-// oneLine keeps a message readable in a log: no line breaks, at most 300 bytes.
-func oneLine(s string) string {
-	const most = 300
-	s = strings.Join(strings.Fields(s), " ")
-	if len(s) > most {
-		s = strings.ToValidUTF8(s[:most], "") + "…"
-	}
-	return s
-}
+func oneLine(s string) string { return tree.OneLine(s) }
 
 // An evalError says why a policy gave no decision. It matches its class and its cause. Its text is our own: what
 // cedar-go says of a failed condition may quote the input.

@@ -11,13 +11,13 @@ import (
 
 // Context builds the whole context of an input, and what a policy gets that reads these attributes of it.
 func Context(in *policy.Input, attributes ...string) (all, some types.Record, err, errSome error) {
-	c := &converter{}
+	c := &converter{space: newSpace()}
 	all = c.context(in, &reads{all: true})
 	r := &reads{}
 	for _, name := range attributes {
 		r.attribute(types.String(name))
 	}
-	s := &converter{}
+	s := &converter{space: newSpace()}
 	some = s.context(in, r)
 	return all, some, c.err(), s.err()
 }
@@ -26,4 +26,9 @@ func Context(in *policy.Input, attributes ...string) (all, some types.Record, er
 func (e *Engine) Decide(name string, request cedargo.Request) (policy.Decision, error) {
 	s := e.current.Load()
 	return s.decide(context.Background(), s.policies[name], request)
+}
+
+// Request is what cedar-go is asked about an input.
+func (e *Engine) Request(name string, in *policy.Input) (cedargo.Request, error) {
+	return e.current.Load().policies[name].request(in)
 }

@@ -47,11 +47,20 @@ func call(trust int) *policy.Input {
 			PolicyNames: []string{"kest/allow_trusted"}, PolicyTier: policy.Function, Operation: "pay",
 			ActiveDeviations: []policy.Deviation{{Policy: "org/audit", Tier: policy.Platform, Reason: "CHG-1"}},
 			Classification:   "system", EntryID: "01932d5c-0000-7000-8000-000000000001",
-			TraceID: "4bf92f3577b34da6a3ce929d0e0e4736"},
+			TraceID: "4bf92f3577b34da6a3ce929d0e0e4736", RemovedTaints: []string{"raw"}},
 		TrustScore: trust,
 		Lineage: policy.Lineage{Length: 1, Principals: []string{"spiffe://example.org/gateway"}, MinTrust: 80,
-			SourceTypes: []string{"internal"}},
+			SourceTypes: []string{"internal"}, History: history(policy.Ancestor{
+				Operation: "fraud.check", Classification: "system", SourceType: "internal", Principal: "spiffe://example.org/gateway",
+				User: "ada", Resource: "invoice/7", TrustScore: 80, Taints: []string{"pii"}, Outcome: "ok",
+				Labels: map[string]string{"level": "", "x.y": "z"},
+			})},
+		Labels: map[string]string{"level": "secret", "a.b": ""},
 	}
+}
+
+func history(all ...policy.Ancestor) *policy.History {
+	return policy.NewHistory(func() []policy.Ancestor { return all })
 }
 
 // when loads one permit with the condition as policy p.

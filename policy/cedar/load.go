@@ -11,6 +11,7 @@ import (
 	"github.com/cedar-policy/cedar-go/types"
 
 	"github.com/kest-go/kest/policy"
+	"github.com/kest-go/kest/policy/internal/tree"
 )
 
 // Limits of one statement. cedar-go parses and evaluates by recursion without a bound of its own, and a stack that
@@ -21,13 +22,13 @@ const (
 )
 
 // load compiles every file and joins the faults of all, so that one run shows everything that is to be mended.
-func (e *Engine) load(ctx context.Context, t *tree) (s *set, err error) {
+func (e *Engine) load(ctx context.Context, t *tree.Tree) (s *set, err error) {
 	defer func() {
 		if r := recover(); r != nil { // the validator is experimental; a reload must not end the process
 			s, err = nil, fmt.Errorf("loading ended with a panic of type %T", r)
 		}
 	}()
-	s = &set{revision: t.revision, policies: map[string]*named{}}
+	s = &set{revision: t.Revision, policies: map[string]*named{}}
 	l := loader{engine: e, tree: t}
 	model, err := l.model()
 	if err != nil {
@@ -35,16 +36,16 @@ func (e *Engine) load(ctx context.Context, t *tree) (s *set, err error) {
 	}
 	s.entities = model.entities
 	var errs []error
-	for _, f := range t.files {
+	for _, f := range t.Files {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		if !isPolicy(f.path) {
+		if !isPolicy(f.Path) {
 			continue
 		}
 		p, err := l.policy(f)
 		if err == nil {
-			err = model.check(p, e.display(f.path))
+			err = model.check(p, l.display(f.Path))
 		}
 		if err != nil {
 			errs = append(errs, err)
@@ -61,22 +62,24 @@ func (e *Engine) load(ctx context.Context, t *tree) (s *set, err error) {
 // A loader turns one tree into a set.
 type loader struct {
 	engine *Engine
-	tree   *tree
+	tree   *tree.Tree
 }
 
+func (l *loader) display(name string) string { return l.engine.keeper.Source.Display(name) }
+
 // policy parses the one file of one policy.
-func (l *loader) policy(f file) (*named, error) {
-	shown, name := l.engine.display(f.path), strings.TrimSuffix(f.path, ".cedar")
+func (l *loader) policy(f tree.File) (*named, error) {
+	shown, name := l.display(f.Path), strings.TrimSuffix(f.Path, ".cedar")
 	fault := func(line int, message string) error {
 		return &SourceError{File: shown, Line: line, Policy: name, Message: message}
 	}
 	if err := policy.ValidateName(name); err != nil { // nobody could ask it, so it would protect nothing
 		return nil, &SourceError{File: shown, Message: oneLine(err.Error()) + "; rename the file, whose path is the policy's name"}
 	}
-	if line, message := unbounded(f.data); message != "" {
+	if line, message := unbounded(f.Data); message != "" {
 		return nil, fault(line, message)
 	}
-	list, err := cedar.NewPolicyListFromBytes(shown, f.data)
+	list, err := cedar.NewPolicyListFromBytes(shown, f.Data)
 	if err != nil {
 		return nil, sourceError(shown, name, err)
 	}

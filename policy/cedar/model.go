@@ -17,6 +17,8 @@ import (
 	"github.com/cedar-policy/cedar-go/x/exp/schema/resolved"
 	"github.com/cedar-policy/cedar-go/x/exp/schema/validate"
 	exptypes "github.com/cedar-policy/cedar-go/x/exp/types"
+
+	"github.com/kest-go/kest/policy/internal/tree"
 )
 
 // maxSchema bounds a schema in bytes whatever Limits say: cedar-go parses it by recursion too.
@@ -26,53 +28,57 @@ const maxSchema = 1 << 20
 type model struct {
 	entities types.EntityMap
 	schema   *resolved.Schema // nil: nothing is checked
+	builtIn  bool             // schema is [InputSchema]
 }
 
 func (l *loader) model() (*model, error) {
 	m := &model{}
-	f, err := l.source(l.engine.schema)
+	f, err := l.beside(l.engine.schema)
 	if err != nil {
 		return nil, err
 	}
-	for _, other := range l.tree.files {
-		if isSchema(other.path) && other.path != l.engine.schema.name { // its author believes that it is used
-			return nil, &SourceError{File: l.engine.display(other.path),
+	for _, other := range l.tree.Files {
+		if isSchema(other.Path) && other.Path != l.engine.schema.name { // its author believes that it is used
+			return nil, &SourceError{File: l.display(other.Path),
 				Message: "not the schema of this tree, which is " + l.engine.schema.name + "; name it in Config.Schema, or remove it"}
 		}
+	}
+	if f == nil && l.engine.checkInput {
+		f, m.builtIn = l.builtIn(), true
 	}
 	if f != nil {
 		if m.schema, err = l.schema(f); err != nil {
 			return nil, err
 		}
 	}
-	if f, err = l.source(l.engine.entities); err != nil {
+	if f, err = l.beside(l.engine.entities); err != nil {
 		return nil, err
 	}
 	err = m.fill(l, f)
 	return m, err
 }
 
-func (l *loader) source(s source) (*file, error) {
-	f := l.tree.find(s.name)
+func (l *loader) beside(s beside) (*tree.File, error) {
+	f := l.tree.Find(s.name)
 	if f == nil && s.must {
-		return nil, &SourceError{File: l.engine.display(s.name), Message: "not found, and the configuration names it"}
+		return nil, &SourceError{File: l.display(s.name), Message: "not found, and the configuration names it"}
 	}
 	return f, nil
 }
 
-func (l *loader) schema(f *file) (*resolved.Schema, error) {
-	shown := l.engine.display(f.path)
-	if len(f.data) > maxSchema {
+func (l *loader) schema(f *tree.File) (*resolved.Schema, error) {
+	shown := l.display(f.Path)
+	if len(f.Data) > maxSchema {
 		return nil, &SourceError{File: shown, Message: fmt.Sprintf("more than the %d bytes that a schema may have", maxSchema)}
 	}
 	var s schema.Schema
 	parse := s.UnmarshalCedar
 	s.SetFilename("<input>")
-	if strings.HasSuffix(f.path, ".json") {
+	if strings.HasSuffix(f.Path, ".json") {
 		parse = s.UnmarshalJSON
 	}
-	if err := parse(f.data); err != nil {
-		return nil, jsonFault(shown, f.data, err)
+	if err := parse(f.Data); err != nil {
+		return nil, jsonFault(shown, f.Data, err)
 	}
 	r, err := s.Resolve()
 	if err != nil {
@@ -83,11 +89,11 @@ func (l *loader) schema(f *file) (*resolved.Schema, error) {
 
 // fill reads the entities one by one, so that a fault has a line. A schema gives values their types and adds the
 // groups of actions that it declares, as Cedar does.
-func (m *model) fill(l *loader, f *file) error {
+func (m *model) fill(l *loader, f *tree.File) error {
 	m.entities = types.EntityMap{}
 	var errs []error
 	if f != nil {
-		errs = m.parse(l.engine.display(f.path), f.data)
+		errs = m.parse(l.display(f.Path), f.Data)
 	}
 	if m.schema != nil {
 		for id, action := range m.schema.Actions {
@@ -173,7 +179,11 @@ func (m *model) check(p *named, shown string) error {
 	v := validate.New(m.only(action))
 	var errs []error
 	for _, s := range p.statements {
-		if err := v.Policy("", (*ast.Policy)(s.policy.AST())); err != nil {
+		err := v.Policy("", (*ast.Policy)(s.policy.AST()))
+		if fault := misspelt(s.policy, declared.AppliesTo.Context); m.builtIn && fault != "" {
+			err = errors.New(fault)
+		}
+		if err != nil {
 			errs = append(errs, &SourceError{File: shown, Line: s.policy.Position().Line, Policy: p.name,
 				Message: oneLine(string(s.id) + ": " + err.Error())})
 		}

@@ -1,6 +1,7 @@
 package cedar
 
 import (
+	"math/bits"
 	"slices"
 	"strings"
 
@@ -19,29 +20,39 @@ const (
 	fIdentity
 	fTrustScore
 	fLineage
+	fLabels
 	fAttributes
 	allFields fields = 1<<iota - 1
 )
 
 var topLevel = map[string]fields{
 	"subject": fSubject, "object": fObject, "environment": fEnvironment, "identity": fIdentity,
-	"trust_score": fTrustScore, "lineage": fLineage, "attributes": fAttributes,
+	"trust_score": fTrustScore, "lineage": fLineage, "labels": fLabels, "attributes": fAttributes,
 }
 
 // reads is what the statements of one policy can read of the context. Only that is built: a policy that reads the
 // trust score alone should not pay for the rest. Cedar names attributes literally, so it is known at load.
 type reads struct {
-	all     bool                // the context itself is used as a value
-	nested  fields              // members by name
-	whole   fields              // of those, the ones that are used as values
-	members map[fields][]string // of those that are not, what is read in them
-	dotted  []dotted            // members by dotted path
+	all     bool        // the context itself is used as a value
+	some    fields      // members that something is read of
+	whole   fields      // of those, the ones that are used as values
+	members [8][]string // of the others, what is read in them
+	leaves  [8][]leaf   // what is read in them by dotted path
+	below   []below     // the same of open records, which are built first
 }
 
-// dotted is one such path: context["subject.user"] is subject, user.
-type dotted struct {
+// index is the place of one member in the lists of [reads].
+func (f fields) index() int { return bits.TrailingZeros8(uint8(f)) & 7 }
+
+// leaf is a dotted path to a member of ours: context["subject.user"].
+type leaf struct {
+	name string
 	key  types.String
-	top  fields
+}
+
+// below is one into an open record, whose names may have dots: context["attributes.a.b"] is attributes, a.b.
+type below struct {
+	key  types.String
 	rest string
 }
 
@@ -86,40 +97,36 @@ func isContext(n ast.IsNode) bool {
 
 func (r *reads) attribute(key types.String) {
 	if f, ok := topLevel[string(key)]; ok {
-		r.nested |= f
+		r.some |= f
 		r.whole |= f
 		return
 	}
 	head, rest, ok := strings.Cut(string(key), ".")
-	if f := topLevel[head]; ok && f != 0 {
-		if p := (dotted{key, f, rest}); !slices.Contains(r.dotted, p) {
-			r.dotted = append(r.dotted, p)
-		}
-		first, _, _ := strings.Cut(rest, ".") // names of ours have no dots; attributes are built whole
-		r.note(f, first)
+	f := topLevel[head]
+	if !ok || f == 0 {
+		return
+	}
+	r.some |= f
+	switch {
+	case open(key):
+		note(&r.below, below{key, rest})
+		first, _, _ := strings.Cut(rest, ".") // the attributes of object; names of ours have no dots
+		note(&r.members[f.index()], first)
+	default:
+		note(&r.leaves[f.index()], leaf{rest, key})
 	}
 }
 
 func (r *reads) member(top, name types.String) {
 	if f, ok := topLevel[string(top)]; ok {
-		r.nested |= f
-		r.note(f, string(name))
+		r.some |= f
+		note(&r.members[f.index()], string(name))
 	}
 }
 
-func (r *reads) note(f fields, name string) {
-	if r.members == nil {
-		r.members = map[fields][]string{}
+// note adds to a list, once.
+func note[T comparable](list *[]T, item T) {
+	if !slices.Contains(*list, item) {
+		*list = append(*list, item)
 	}
-	if !slices.Contains(r.members[f], name) {
-		r.members[f] = append(r.members[f], name)
-	}
-}
-
-// needs are the members that dotted paths go through.
-func (r *reads) needs() (f fields) {
-	for _, p := range r.dotted {
-		f |= p.top
-	}
-	return f
 }

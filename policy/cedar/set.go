@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"strings"
+	"sync"
 
 	cedar "github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/types"
@@ -35,6 +36,7 @@ type named struct {
 	statements []statement // in the order of the file
 	reads      reads
 	silent     string // reason of a denial without a forbid
+	spaces     sync.Pool
 }
 
 // A statement is one permit or forbid.
@@ -54,10 +56,15 @@ func (p *named) request(in *policy.Input) (cedar.Request, error) {
 	if object == "" {
 		object = noObject
 	}
-	c := &converter{}
+	s, ok := p.spaces.Get().(*space)
+	if !ok {
+		s = newSpace()
+	}
+	c := &converter{space: s}
 	c.text("subject.workload", in.Subject.Workload)
 	c.text("object.id", object)
 	context := c.context(in, &p.reads)
+	p.spaces.Put(s) // not after a panic, which could leave something in it for the next call
 	return cedar.Request{
 		Principal: uid(typeWorkload, in.Subject.Workload),
 		Action:    uid(typeAction, p.name),

@@ -26,6 +26,7 @@ const (
 // A converter turns the input into Cedar values. The first fault stops it; where collects the path to the fault on
 // the way out, so that the usual case pays nothing for it.
 type converter struct {
+	space        *space
 	nodes, bytes int
 	fault, where string
 }
@@ -68,6 +69,26 @@ func (c *converter) attributes(root string, m map[string]any) types.Record {
 		c.where = root + c.where
 	}
 	return r
+}
+
+// labels are bounded where they were signed (SPEC §12), so they do not count against the attributes.
+func (c *converter) labels(root string, m map[string]string) types.Record {
+	members := make(types.RecordMap, len(m))
+	for name, value := range m {
+		if reserved(name) && c.fault == "" {
+			c.where, c.fault = root+"."+name, reservedName
+		}
+		members[c.text(root, name)] = c.text(root, value)
+	}
+	return types.NewRecord(members)
+}
+
+// crowded refuses a list that would make too large a set: workloads before this one choose most of what is in it.
+func (c *converter) crowded(name string, n int) bool {
+	if n > maxNodes && c.fault == "" {
+		c.where, c.fault = name, "more than "+strconv.Itoa(maxNodes)+" values"
+	}
+	return n > maxNodes
 }
 
 // value converts one JSON value; null is nil. What Cedar cannot hold is refused rather than rounded.
@@ -241,7 +262,13 @@ func mapping[T any](c *converter, m map[string]T, depth int) types.Record {
 // that are sent JSON such a member is an entity or an extension value of the caller's choice.
 func (c *converter) name(s string) {
 	c.string(s)
-	if strings.HasPrefix(s, "__") && (s == "__entity" || s == "__extn" || s == "__expr") {
-		c.fail("a name that Cedar keeps for itself; rename it")
+	if reserved(s) {
+		c.fail(reservedName)
 	}
+}
+
+const reservedName = "a name that Cedar keeps for itself; rename it"
+
+func reserved(s string) bool {
+	return strings.HasPrefix(s, "__") && (s == "__entity" || s == "__extn" || s == "__expr")
 }

@@ -17,7 +17,10 @@
 // allow rule matches [policy.ErrUnknownPolicy]; everything else that goes wrong, deadlines included, matches
 // [policy.ErrUnavailable]. Every error denies.
 //
-// input is the document of [policy.Input.Document].
+// input is the document of [policy.Input.Document]. What no rule that the policy leads to can read of it is not made. The
+// history of the call is read when one can read a member of lineage that comes from it, or takes lineage or the input
+// as a value, and what is made of it serves all policies of the call. With [Config.CheckInput], what policies read is
+// checked against [policy.InputSchema] when they are loaded.
 //
 // # Files
 //

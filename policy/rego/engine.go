@@ -6,14 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -21,6 +17,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/util"
 
 	"github.com/kest-go/kest/policy"
+	"github.com/kest-go/kest/policy/internal/tree"
 )
 
 // Config says how policies are loaded and evaluated. The zero value is ready to use.
@@ -36,6 +33,11 @@ type Config struct {
 	// "http.send" a policy can reach every host that the process can reach.
 	InsecureBuiltins []string
 
+	// CheckInput checks what policies read of the input against [policy.InputSchema], so that input.subjct.user, or a
+	// number compared with a text, is an error when they are loaded. It counts for all modules of the tree, those for
+	// other programs too. Labels and attributes may hold anything.
+	CheckInput bool
+
 	// Limits bound what a load reads. Zero fields have defaults.
 	Limits Limits
 
@@ -46,19 +48,16 @@ type Config struct {
 // An Engine evaluates the policies of one tree. It is a [policy.Engine] and a [policy.Checker], safe for
 // concurrent use, and holds no file or goroutine between calls.
 type Engine struct {
-	open     func() (fs.FS, io.Closer, error)
-	prefix   string
 	timeout  time.Duration
 	insecure bool
 	data     []byte // JSON object
-	limits   Limits
-	log      *slog.Logger
 
 	forbidden map[string]string
 	v0, v1    *ast.Capabilities
+	schemas   *ast.SchemaSet // nil: the input is not checked
 
+	keeper  tree.Keeper
 	current atomic.Pointer[set]
-	loading sync.Mutex // one load at a time, so that an older reading cannot replace a newer one
 }
 
 var (
@@ -75,33 +74,24 @@ func FS(fsys fs.FS) (*Engine, error) { return Config{}.FS(fsys) }
 // Dir loads the policies of a folder. Nothing outside it is read, links included ([os.Root]). The error joins one
 // [SourceError] for each fault in a file.
 func (c Config) Dir(path string) (*Engine, error) {
-	abs, err := filepath.Abs(path) // a reload must not depend on the working directory of that moment
+	source, err := tree.Dir(path)
 	if err != nil {
-		return nil, fmt.Errorf("policies %s: %w", path, err)
+		return nil, err
 	}
-	return c.engine(filepath.ToSlash(filepath.Clean(path)), func() (fs.FS, io.Closer, error) {
-		root, err := os.OpenRoot(abs)
-		if err != nil {
-			return nil, nil, cause(err)
-		}
-		return root.FS(), root, nil
-	})
+	return c.engine(source)
 }
 
 // FS loads the policies of a file system. Whether a link can leave it is up to fsys: [os.DirFS] lets it, so
 // prefer Dir for folders.
 func (c Config) FS(fsys fs.FS) (*Engine, error) {
-	if fsys == nil {
-		return nil, errors.New("policies: nil file system")
+	source, err := tree.FS(fsys)
+	if err != nil {
+		return nil, err
 	}
-	return c.engine("", func() (fs.FS, io.Closer, error) { return fsys, nopCloser{}, nil })
+	return c.engine(source)
 }
 
-type nopCloser struct{}
-
-func (nopCloser) Close() error { return nil }
-
-func (c Config) engine(prefix string, open func() (fs.FS, io.Closer, error)) (*Engine, error) {
+func (c Config) engine(source tree.Source) (*Engine, error) {
 	no, err := forbidden(c.InsecureBuiltins)
 	if err != nil {
 		return nil, err
@@ -114,11 +104,17 @@ func (c Config) engine(prefix string, open func() (fs.FS, io.Closer, error)) (*E
 		return nil, fmt.Errorf("Config.Data: %w", err)
 	}
 	e := &Engine{
-		open: open, prefix: prefix, data: data, limits: c.Limits.orDefault(),
-		timeout: cmp.Or(c.Timeout, time.Second), insecure: len(c.InsecureBuiltins) > 0,
-		log:       cmp.Or(c.Logger, slog.Default()),
-		forbidden: no,
-		v0:        capabilities(ast.RegoV0, no), v1: capabilities(ast.RegoV1, no),
+		data: data, timeout: cmp.Or(c.Timeout, time.Second), insecure: len(c.InsecureBuiltins) > 0,
+		forbidden: no, v0: capabilities(ast.RegoV0, no), v1: capabilities(ast.RegoV1, no),
+	}
+	if c.CheckInput {
+		if e.schemas, err = inputSchema(); err != nil {
+			return nil, err
+		}
+	}
+	e.keeper = tree.Keeper{
+		Source: source, Limits: tree.Limits(c.Limits.orDefault()), Wanted: wanted, Salt: data, Install: e.install,
+		Fault: func(f *tree.FileError) error { return (*SourceError)(f) }, Log: cmp.Or(c.Logger, slog.Default()),
 	}
 	if err := e.Reload(context.Background()); err != nil {
 		return nil, err
@@ -186,9 +182,9 @@ func (e *Engine) Policies() []string { return slices.Sorted(maps.Keys(e.current.
 func (e *Engine) Revision() string { return e.current.Load().revision }
 
 // loader makes a fresh one for each load.
-func (e *Engine) loader(b budget) (*loader, error) {
+func (e *Engine) loader(left tree.Limits) (*loader, error) {
 	l := &loader{
-		prefix: e.prefix, forbidden: e.forbidden, v0: e.v0, v1: e.v1, log: e.log, budget: b,
+		source: e.keeper.Source, forbidden: e.forbidden, v0: e.v0, v1: e.v1, schemas: e.schemas, log: e.keeper.Log, left: left,
 		modules: map[string]*ast.Module{}, names: map[string]string{}, data: map[string]any{},
 	}
 	if err := util.UnmarshalJSON(e.data, &l.data); err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/topdown"
 
 	"github.com/kest-go/kest/policy"
+	"github.com/kest-go/kest/policy/internal/tree"
 )
 
 // A SourceError is one fault in one policy or data file. Loading joins all that it finds; errors.As yields the first.
@@ -22,17 +23,7 @@ type SourceError struct {
 }
 
 // Error gives file, line and policy before the message (SPEC §7).
-func (e *SourceError) Error() string {
-	var b strings.Builder
-	b.WriteString(e.File)
-	if e.Line > 0 {
-		fmt.Fprintf(&b, ":%d", e.Line)
-	}
-	if e.Policy != "" {
-		fmt.Fprintf(&b, ": policy %s", e.Policy)
-	}
-	return b.String() + ": " + e.Message
-}
+func (e *SourceError) Error() string { return (*tree.FileError)(e).Error() }
 
 // sourceErrors turns OPA's faults into ours. holds names the policy of a file.
 func (l *loader) sourceErrors(file string, err error) error {
@@ -72,15 +63,7 @@ func (l *loader) explain(message string) string {
 	return oneLine(message)
 }
 
-// oneLine keeps a message readable in a log: no line breaks, at most 300 bytes.
-func oneLine(s string) string {
-	const most = 300
-	s = strings.Join(strings.Fields(s), " ")
-	if len(s) > most {
-		s = strings.ToValidUTF8(s[:most], "") + "…"
-	}
-	return s
-}
+func oneLine(s string) string { return tree.OneLine(s) }
 
 // An evalError says why a policy gave no decision. It matches its class and its cause. Its text leaves out the
 // message of a failed built-in, which may quote the input.

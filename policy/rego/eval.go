@@ -49,7 +49,7 @@ func (e *Engine) decide(ctx context.Context, s *set, p *prepared, in *policy.Inp
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	input, err := inputTerm(in, s.reads)
+	input, err := inputTerm(in, p.reads)
 	if err != nil {
 		return nil, &inputError{err}
 	}

@@ -1,153 +1,172 @@
 package rego
 
 import (
-	"encoding/json"
-	"fmt"
-	"math"
-	"strconv"
-	"unicode/utf8"
+	"slices"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 
 	"github.com/kest-go/kest/policy"
 )
 
-// Limits of the attributes of one input.
-const (
-	maxDepth = 64      // SPEC §12: JSON depth
-	maxNodes = 1 << 16 // values, nested ones included
-)
-
-// fields is a set of top-level members of the input.
-type fields uint8
-
-const (
-	fSubject fields = 1 << iota
-	fObject
-	fEnvironment
-	fIdentity
-	fTrustScore
-	fLineage
-	fAttributes
-	allFields fields = 1<<iota - 1
-)
-
 // Keys are terms made once: OPA does not change the terms of an object, and says so of its own interned ones.
 var (
-	kSubject, kObject, kEnvironment = key("subject"), key("object"), key("environment")
-	kIdentity, kTrustScore          = key("identity"), key("trust_score")
-	kLineage, kAttributes           = key("lineage"), key("attributes")
+	kSubject, kObject, kEnvironment  = key("subject"), key("object"), key("environment")
+	kIdentity, kTrustScore, kLineage = key("identity"), key("trust_score"), key("lineage")
+	kLabels, kAttributes             = key("labels"), key("attributes")
 
 	kWorkload, kUser, kAgent, kTask = key("workload"), key("user"), key("agent"), key("task")
 	kTaints, kID                    = key("taints"), key("id")
 
-	kIsRoot, kSourceType         = key("is_root"), key("source_type")
-	kParentHash, kParentHashes   = key("parent_hash"), key("parent_hashes")
-	kPolicyNames, kPolicyTier    = key("policy_names"), key("policy_tier")
-	kDeviations, kOperation      = key("active_deviations"), key("operation")
-	kClassification              = key("classification")
-	kEntryID, kTraceID           = key("entry_id"), key("trace_id")
-	kLength, kPrincipals         = key("length"), key("principals")
-	kMinTrust, kSourceTypes      = key("min_trust"), key("source_types")
-	kPolicy, kTier               = key("policy"), key("tier")
-	kReason, kApprover, noParent = key("reason"), key("approver"), key("0")
-)
+	kIsRoot, kSourceType          = key("is_root"), key("source_type")
+	kParentHash, kParentHashes    = key("parent_hash"), key("parent_hashes")
+	kPolicyNames, kPolicyTier     = key("policy_names"), key("policy_tier")
+	kDeviations, kOperation       = key("active_deviations"), key("operation")
+	kClassification               = key("classification")
+	kEntryID, kTraceID            = key("entry_id"), key("trace_id")
+	kTrustOverride, kRemoved      = key("trust_override"), key("removed_taints")
+	kSanitizer, kPolicy, kTier    = key("sanitizer"), key("policy"), key("tier")
+	kReason, kApprover, kApproved = key("reason"), key("approver"), key("approver_key")
 
-var topLevel = map[string]fields{
-	"subject": fSubject, "object": fObject, "environment": fEnvironment, "identity": fIdentity,
-	"trust_score": fTrustScore, "lineage": fLineage, "attributes": fAttributes,
-}
+	kLength, kPrincipals        = key("length"), key("principals")
+	kMinTrust, kSourceTypes     = key("min_trust"), key("source_types")
+	kOperations, kResources     = key("operations"), key("resources")
+	kUnsanitized, kSteps        = key("unsanitized_sources"), key("steps")
+	kUsers, kAncestors          = key("users"), key("ancestors")
+	kOmitted, kPrincipal        = key("ancestors_omitted"), key("principal")
+	kOutcome, kName, kValue     = key("outcome"), key("name"), key("value")
+	kResource, kOverridden      = key("resource"), key("overridden")
+	kParents, noParent, unknown = key("parents"), key("0"), key(policy.OutcomeUnknown)
+)
 
 func key(s string) *ast.Term { return ast.StringTerm(s) }
 
-// inputTerm builds the document of [policy.Input.Document] as OPA's own value, without the map between, and with
-// only the top-level members that the policies read.
-func inputTerm(in *policy.Input, want fields) (*ast.Term, error) {
+// inputTerm builds what want says of the document of [policy.Input.Document], as OPA's own value and without the map
+// between.
+func inputTerm(in *policy.Input, want reads) (*ast.Term, error) {
 	c := &converter{}
-	var items [7][2]*ast.Term
+	var items [8][2]*ast.Term
 	top := items[:0]
-	put := func(f fields, k *ast.Term, build func(*policy.Input) *ast.Term) {
-		if want&f != 0 {
-			top = append(top, [2]*ast.Term{k, build(in)})
+	put := func(f fields, k *ast.Term, build func() *ast.Term) {
+		if want.some&f != 0 {
+			top = append(top, [2]*ast.Term{k, build()})
 		}
 	}
-	put(fSubject, kSubject, subject)
-	put(fObject, kObject, c.object)
-	put(fEnvironment, kEnvironment, environmentOf)
-	put(fIdentity, kIdentity, identity)
-	put(fTrustScore, kTrustScore, func(in *policy.Input) *ast.Term { return number(in.TrustScore) })
-	put(fLineage, kLineage, ancestors)
-	put(fAttributes, kAttributes, func(in *policy.Input) *ast.Term { return c.attributes("attributes", in.Attributes) })
+	record := func(f fields, k *ast.Term, fill func(*group, *policy.Input)) {
+		put(f, k, func() *ast.Term {
+			g := group{c: c, whole: want.whole&f != 0, only: want.members[f]}
+			g.items = g.space[:0]
+			fill(&g, in)
+			return object(g.items...)
+		})
+	}
+	record(fSubject, kSubject, (*group).subject)
+	record(fObject, kObject, (*group).object)
+	record(fEnvironment, kEnvironment, (*group).environment)
+	record(fIdentity, kIdentity, (*group).identity)
+	put(fTrustScore, kTrustScore, func() *ast.Term { return number(in.TrustScore) })
+	record(fLineage, kLineage, (*group).lineage)
+	put(fLabels, kLabels, func() *ast.Term { return texts(in.Labels) })
+	put(fAttributes, kAttributes, func() *ast.Term { return c.attributes("attributes", in.Attributes) })
 	if err := c.err(); err != nil {
 		return nil, err
 	}
 	return object(top...), nil
 }
 
-func subject(in *policy.Input) *ast.Term {
-	s := &in.Subject
-	return object(
-		[2]*ast.Term{kWorkload, text(s.Workload)},
-		[2]*ast.Term{kUser, orNull(s.User)},
-		[2]*ast.Term{kAgent, orNull(s.Agent)},
-		[2]*ast.Term{kTask, orNull(s.Task)},
-		[2]*ast.Term{kTrustScore, number(s.TrustScore)},
-		[2]*ast.Term{kTaints, list(s.Taints)},
-	)
+// A group is one member of the document in the making: whole, or only what is read of it.
+type group struct {
+	c     *converter
+	space [14][2]*ast.Term // room for the largest, the environment
+	items [][2]*ast.Term
+	whole bool
+	only  []ast.Value
 }
 
-func identity(in *policy.Input) *ast.Term {
+func (g *group) identity(in *policy.Input) {
 	s := &in.Subject
-	return object(
-		[2]*ast.Term{kWorkload, text(s.Workload)},
-		[2]*ast.Term{kUser, orNull(s.User)},
-		[2]*ast.Term{kAgent, orNull(s.Agent)},
-		[2]*ast.Term{kTask, orNull(s.Task)},
-	)
+	g.text(kWorkload, s.Workload)
+	g.orNull(kUser, s.User)
+	g.orNull(kAgent, s.Agent)
+	g.orNull(kTask, s.Task)
 }
 
-func environmentOf(in *policy.Input) *ast.Term {
+func (g *group) subject(in *policy.Input) {
+	g.identity(in)
+	g.put(kTrustScore, number(in.Subject.TrustScore))
+	g.list(kTaints, in.Subject.Taints)
+}
+
+func (g *group) object(in *policy.Input) {
+	g.orNull(kID, in.Object.ID)
+	if g.wants(kAttributes) {
+		g.put(kAttributes, g.c.attributes("object.attributes", in.Object.Attributes))
+	}
+}
+
+func (g *group) environment(in *policy.Input) {
 	env := &in.Environment
-	parent := noParent
+	override := ast.InternedNullTerm
+	if env.TrustOverride != nil {
+		override = number(*env.TrustOverride)
+	}
+	g.put(kIsRoot, ast.InternedTerm(env.IsRoot))
+	g.text(kSourceType, env.SourceType)
 	if len(env.ParentHashes) > 0 {
-		parent = text(env.ParentHashes[0])
+		g.text(kParentHash, env.ParentHashes[0])
+	} else {
+		g.put(kParentHash, noParent)
 	}
-	deviations := make([]*ast.Term, len(env.ActiveDeviations))
-	for i := range env.ActiveDeviations {
-		deviations[i] = deviation(&env.ActiveDeviations[i])
+	g.list(kParentHashes, env.ParentHashes)
+	g.list(kPolicyNames, env.PolicyNames)
+	g.text(kPolicyTier, string(env.PolicyTier))
+	if g.wants(kDeviations) {
+		g.put(kDeviations, each(env.ActiveDeviations, deviation))
 	}
-	return object(
-		[2]*ast.Term{kIsRoot, ast.InternedTerm(env.IsRoot)},
-		[2]*ast.Term{kSourceType, text(env.SourceType)},
-		[2]*ast.Term{kParentHash, parent},
-		[2]*ast.Term{kParentHashes, list(env.ParentHashes)},
-		[2]*ast.Term{kPolicyNames, list(env.PolicyNames)},
-		[2]*ast.Term{kPolicyTier, text(string(env.PolicyTier))},
-		[2]*ast.Term{kDeviations, array(deviations)},
-		[2]*ast.Term{kOperation, text(env.Operation)},
-		[2]*ast.Term{kClassification, text(env.Classification)},
-		[2]*ast.Term{kEntryID, text(env.EntryID)},
-		[2]*ast.Term{kTraceID, text(env.TraceID)},
-	)
+	g.text(kOperation, env.Operation)
+	g.text(kClassification, env.Classification)
+	g.text(kEntryID, env.EntryID)
+	g.text(kTraceID, env.TraceID)
+	g.put(kTrustOverride, override)
+	g.list(kRemoved, env.RemovedTaints)
+	g.orNull(kSanitizer, env.Sanitizer)
 }
 
-func deviation(d *policy.Deviation) *ast.Term {
+func deviation(d policy.Deviation) *ast.Term {
 	return object(
 		[2]*ast.Term{kPolicy, text(d.Policy)},
 		[2]*ast.Term{kTier, text(string(d.Tier))},
 		[2]*ast.Term{kReason, orNull(d.Reason)},
 		[2]*ast.Term{kApprover, orNull(d.Approver)},
+		[2]*ast.Term{kApproved, orNull(d.ApproverKey)},
 	)
 }
 
-func ancestors(in *policy.Input) *ast.Term {
-	l := &in.Lineage
-	return object(
-		[2]*ast.Term{kLength, number(l.Length)},
-		[2]*ast.Term{kPrincipals, list(l.Principals)},
-		[2]*ast.Term{kMinTrust, number(l.MinTrust)},
-		[2]*ast.Term{kSourceTypes, list(l.SourceTypes)},
-	)
+// wants compares texts, since a policy's key is another term.
+func (g *group) wants(k *ast.Term) bool { return g.whole || slices.Contains(g.only, k.Value) }
+
+// put adds a term that costs nothing to make.
+func (g *group) put(k, v *ast.Term) {
+	if g.wants(k) {
+		g.items = append(g.items, [2]*ast.Term{k, v})
+	}
+}
+
+func (g *group) text(k *ast.Term, s string) {
+	if g.wants(k) {
+		g.items = append(g.items, [2]*ast.Term{k, text(s)})
+	}
+}
+
+func (g *group) orNull(k *ast.Term, s string) {
+	if g.wants(k) {
+		g.items = append(g.items, [2]*ast.Term{k, orNull(s)})
+	}
+}
+
+func (g *group) list(k *ast.Term, ss []string) {
+	if g.wants(k) {
+		g.items = append(g.items, [2]*ast.Term{k, each(ss, text)})
+	}
 }
 
 func text(s string) *ast.Term { return &ast.Term{Value: ast.String(s)} }
@@ -161,10 +180,18 @@ func orNull(s string) *ast.Term {
 	return text(s)
 }
 
-func list(ss []string) *ast.Term {
-	terms := make([]*ast.Term, len(ss))
-	for i, s := range ss {
-		terms[i] = text(s)
+func texts(m map[string]string) *ast.Term {
+	items := make([][2]*ast.Term, 0, len(m))
+	for name, value := range m {
+		items = append(items, [2]*ast.Term{text(name), text(value)})
+	}
+	return object(items...)
+}
+
+func each[T any](items []T, convert func(T) *ast.Term) *ast.Term {
+	terms := make([]*ast.Term, len(items))
+	for i, item := range items {
+		terms[i] = convert(item)
 	}
 	return array(terms)
 }
@@ -181,157 +208,4 @@ func object(items ...[2]*ast.Term) *ast.Term {
 		return ast.InternedEmptyObject
 	}
 	return &ast.Term{Value: ast.NewObject(items...)}
-}
-
-// A converter turns the caller's attributes into terms. The first fault stops it; where collects the path to the
-// fault on the way out, so that the usual case pays nothing for it.
-type converter struct {
-	nodes        int
-	fault, where string
-}
-
-func (c *converter) object(in *policy.Input) *ast.Term {
-	return object(
-		[2]*ast.Term{kID, orNull(in.Object.ID)},
-		[2]*ast.Term{kAttributes, c.attributes("object.attributes", in.Object.Attributes)},
-	)
-}
-
-func (c *converter) attributes(root string, m map[string]any) *ast.Term {
-	if len(m) == 0 || c.fault != "" {
-		return ast.InternedEmptyObject
-	}
-	t := mapping(c, m, 1)
-	if c.fault != "" {
-		c.where = root + c.where
-	}
-	return t
-}
-
-func (c *converter) err() error {
-	if c.fault == "" {
-		return nil
-	}
-	return fmt.Errorf("input %s: %s", oneLine(c.where), c.fault)
-}
-
-func (c *converter) fail(format string, args ...any) *ast.Term {
-	c.fault = fmt.Sprintf(format, args...)
-	return ast.InternedNullTerm
-}
-
-// value converts one JSON value. Whole numbers stay exact. What JSON cannot carry is refused rather than rounded,
-// so that every engine is asked about the same document.
-func (c *converter) value(v any, depth int) *ast.Term {
-	if c.nodes++; c.nodes > maxNodes {
-		return c.fail("more than %d values", maxNodes)
-	}
-	if depth > maxDepth {
-		return c.fail("nested deeper than %d", maxDepth)
-	}
-	switch v := v.(type) {
-	case nil:
-		return ast.InternedNullTerm
-	case bool:
-		return ast.InternedTerm(v)
-	case string:
-		return c.text(v)
-	case []any:
-		return sequence(c, v, depth)
-	case []string:
-		return sequence(c, v, depth)
-	case map[string]any:
-		return mapping(c, v, depth)
-	case map[string]string:
-		return mapping(c, v, depth)
-	}
-	return c.number(v)
-}
-
-func (c *converter) text(s string) *ast.Term {
-	if !utf8.ValidString(s) {
-		return c.fail("text is not valid UTF-8")
-	}
-	return text(s)
-}
-
-func (c *converter) number(v any) *ast.Term {
-	switch v := v.(type) {
-	case int:
-		return number(v)
-	case int8:
-		return number(int(v))
-	case int16:
-		return number(int(v))
-	case int32:
-		return number(int(v))
-	case int64:
-		return digits(strconv.FormatInt(v, 10))
-	case uint8:
-		return number(int(v))
-	case uint16:
-		return number(int(v))
-	case uint32:
-		return digits(strconv.FormatUint(uint64(v), 10))
-	case uint:
-		return digits(strconv.FormatUint(uint64(v), 10))
-	case uint64:
-		return digits(strconv.FormatUint(v, 10))
-	case float32:
-		return c.float(float64(v), 32)
-	case float64:
-		return c.float(v, 64)
-	case json.Number:
-		return c.literal(string(v))
-	}
-	return c.fail("type %T is not a JSON value; convert it before the call", v)
-}
-
-func (c *converter) float(f float64, bits int) *ast.Term {
-	if math.IsNaN(f) || math.IsInf(f, 0) {
-		return c.fail("number is not finite")
-	}
-	return digits(strconv.FormatFloat(f, 'g', -1, bits))
-}
-
-// literal accepts a number as JSON writes it (RFC 8259 §6), within the range of a float64: 1e1000000000 is short
-// text and a gigabyte as an integer.
-func (c *converter) literal(s string) *ast.Term {
-	const most = 400 // characters; the largest float64 has 309 digits before the point
-	if len(s) > most || !json.Valid([]byte(s)) || s[0] != '-' && (s[0] < '0' || s[0] > '9') {
-		return c.fail("not a JSON number of at most %d characters", most)
-	}
-	if _, err := strconv.ParseFloat(s, 64); err != nil {
-		return c.fail("number is out of range")
-	}
-	return digits(s)
-}
-
-func digits(s string) *ast.Term { return &ast.Term{Value: ast.Number(s)} }
-
-func sequence[T any](c *converter, vs []T, depth int) *ast.Term {
-	terms := make([]*ast.Term, 0, min(len(vs), maxNodes))
-	for i, v := range vs {
-		terms = append(terms, c.value(v, depth+1))
-		if c.fault != "" {
-			c.where = "[" + strconv.Itoa(i) + "]" + c.where
-			return ast.InternedNullTerm
-		}
-	}
-	return array(terms)
-}
-
-func mapping[T any](c *converter, m map[string]T, depth int) *ast.Term {
-	items := make([][2]*ast.Term, 0, min(len(m), maxNodes))
-	for k, v := range m {
-		name := c.text(k)
-		if c.fault == "" {
-			items = append(items, [2]*ast.Term{name, c.value(v, depth+1)})
-		}
-		if c.fault != "" {
-			c.where = "." + k + c.where
-			return ast.InternedNullTerm
-		}
-	}
-	return object(items...)
 }

@@ -2,6 +2,7 @@ package rego
 
 import (
 	"archive/tar"
+	"bytes"
 	"compress/gzip"
 	"context"
 	"encoding/json"
@@ -17,43 +18,39 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/bundle"
 	"github.com/open-policy-agent/opa/v1/util"
+
+	"github.com/kest-go/kest/policy/internal/tree"
 )
 
 // A loader turns one tree into modules and data.
 type loader struct {
-	prefix    string // put before file names, for people
+	source    tree.Source
 	forbidden map[string]string
 	v0, v1    *ast.Capabilities
+	schemas   *ast.SchemaSet
 	log       *slog.Logger
-	budget    budget
+	left      tree.Limits
 
 	modules map[string]*ast.Module // by displayed file name
 	data    map[string]any
 	names   map[string]string // displayed file name to policy name
 }
 
-func (l *loader) display(name string) string {
-	if l.prefix == "" {
-		return name
-	}
-	return strings.TrimSuffix(l.prefix, "/") + "/" + name
-}
-
 func (l *loader) holds(file string) string { return l.names[file] }
 
 // load reads every file and joins the faults of all, so that one run shows everything that is to be mended.
-func (l *loader) load(ctx context.Context, t *tree) error {
+func (l *loader) load(ctx context.Context, files []tree.File) error {
 	var errs []error
-	for _, f := range t.files {
+	for _, f := range files {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		shown := l.display(f.path)
+		shown := l.source.Display(f.Path)
 		var err error
 		switch {
-		case isBundle(f.path):
+		case isBundle(f.Path):
 			err = l.bundle(shown, f)
-		case isData(f.path):
+		case isData(f.Path):
 			err = l.dataFile(shown, f)
 		default:
 			err = l.module(shown, f)
@@ -70,9 +67,9 @@ func (l *loader) load(ctx context.Context, t *tree) error {
 
 // module parses as Rego v1, and as v0 when that does not work (SPEC §7). The faults that a reader sees are
 // always those of v1, which is what new policies are written in.
-func (l *loader) module(shown string, f file) error {
-	l.names[shown] = strings.TrimSuffix(f.path, ".rego")
-	source := string(f.data)
+func (l *loader) module(shown string, f tree.File) error {
+	l.names[shown] = strings.TrimSuffix(f.Path, ".rego")
+	source := string(f.Data)
 	m, err := ast.ParseModuleWithOpts(shown, source, ast.ParserOptions{RegoVersion: ast.RegoV1, Capabilities: l.v1})
 	if err != nil {
 		old, oldErr := ast.ParseModuleWithOpts(shown, source, ast.ParserOptions{RegoVersion: ast.RegoV0, Capabilities: l.v0})
@@ -113,20 +110,20 @@ func firstLine(err error) int {
 }
 
 // dataFile mounts data at the path of its folder, as OPA does for a bundle.
-func (l *loader) dataFile(shown string, f file) error {
+func (l *loader) dataFile(shown string, f tree.File) error {
 	var v any
 	decode := util.UnmarshalJSON
-	if bundle.IsYAMLDataFile(f.path) {
+	if bundle.IsYAMLDataFile(f.Path) {
 		decode = util.Unmarshal
 	}
-	if err := decode(f.data, &v); err != nil {
+	if err := decode(f.Data, &v); err != nil {
 		s := &SourceError{File: shown, Message: oneLine(err.Error())}
 		if syntax := (*json.SyntaxError)(nil); errors.As(err, &syntax) {
-			s.Line = 1 + strings.Count(string(f.data[:min(int(syntax.Offset), len(f.data))]), "\n")
+			s.Line = 1 + strings.Count(string(f.Data[:min(int(syntax.Offset), len(f.Data))]), "\n")
 		}
 		return s
 	}
-	if dir := path.Dir(f.path); dir != "." {
+	if dir := path.Dir(f.Path); dir != "." {
 		folders := strings.Split(dir, "/")
 		for _, name := range slices.Backward(folders) {
 			v = map[string]any{name: v}
@@ -160,7 +157,7 @@ func merge(dst, src map[string]any, at string) error {
 }
 
 // bundle reads an OPA bundle. Its manifest may say which Rego it is written in; otherwise v1, then v0.
-func (l *loader) bundle(shown string, f file) error {
+func (l *loader) bundle(shown string, f tree.File) error {
 	if err := l.unpackable(f); err != nil {
 		return err
 	}
@@ -192,21 +189,21 @@ func (l *loader) bundle(shown string, f file) error {
 	return merge(l.data, b.Data, "data")
 }
 
-func (l *loader) readBundle(shown string, f file, v ast.RegoVersion, c *ast.Capabilities) (*bundle.Bundle, error) {
-	b, err := bundle.NewReader(f.reader()).WithBaseDir(shown).WithSizeLimitBytes(l.budget.FileBytes).
+func (l *loader) readBundle(shown string, f tree.File, v ast.RegoVersion, c *ast.Capabilities) (*bundle.Bundle, error) {
+	b, err := bundle.NewReader(bytes.NewReader(f.Data)).WithBaseDir(shown).WithSizeLimitBytes(l.left.FileBytes).
 		WithRegoVersion(v).WithCapabilities(c).WithLazyLoadingMode(false).Read()
 	return &b, err
 }
 
 // unpackable counts the members and the bytes of a bundle before OPA holds them in memory.
-func (l *loader) unpackable(f file) error {
-	z, err := gzip.NewReader(f.reader())
+func (l *loader) unpackable(f tree.File) error {
+	z, err := gzip.NewReader(bytes.NewReader(f.Data))
 	if err != nil {
 		return err
 	}
 	defer z.Close()
-	l.budget.TotalBytes += int64(len(f.data)) // counted unpacked instead
-	counted := &io.LimitedReader{R: z, N: l.budget.TotalBytes + 1}
+	l.left.TotalBytes += int64(len(f.Data)) // counted unpacked instead
+	counted := &io.LimitedReader{R: z, N: l.left.TotalBytes + 1}
 	for r := tar.NewReader(counted); ; {
 		_, err := r.Next()
 		if errors.Is(err, io.EOF) { // the end of the archive; the checksum of the compression comes after it
@@ -220,10 +217,10 @@ func (l *loader) unpackable(f file) error {
 		if err != nil {
 			return err
 		}
-		if err := l.budget.entry(); err != nil {
+		if err := l.left.Entry(); err != nil {
 			return err
 		}
 	}
-	l.budget.TotalBytes = counted.N - 1
+	l.left.TotalBytes = counted.N - 1
 	return nil
 }

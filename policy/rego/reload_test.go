@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/kest-go/kest/policy"
 	"github.com/kest-go/kest/policy/rego"
 )
 
@@ -75,60 +76,91 @@ func TestReload(t *testing.T) {
 	}
 }
 
-// Evaluations during reloads never fail and never see half a change: two policies that change together agree.
-func TestReloadStorm(t *testing.T) {
-	dir := disk(t, tree{"p.rego": threshold(40)})
-	engine, err := rego.Dir(dir)
-	if err != nil {
-		t.Fatal(err)
+// A storm is what is told apart by its answers: each of the two trees allows what the other one denies.
+type storm struct {
+	engine    *rego.Engine
+	inputs    map[int]*policy.Input // by trust score, shared by all goroutines
+	revisions map[string]int        // of the trees, to their threshold
+	current   atomic.Int64          // threshold of the tree that the last reload left
+	round     atomic.Int64          // odd during a reload
+	asked     atomic.Int64
+}
+
+// files of a tree: p allows from a threshold on, and q calls that follow an operation of its name.
+func (*storm) files(t *testing.T, dir string, n int) {
+	put(t, dir, "p.rego", threshold(n))
+	put(t, dir, "q.rego", fmt.Sprintf("package q\ndefault allow := false\nallow if { some s in input.lineage.steps; s.operation == %q }\n", fmt.Sprint("op", n)))
+}
+
+// ask expects the decision of the tree that the decision says it comes from, which is the current one unless a reload
+// went on.
+func (s *storm) ask(n int) error {
+	name, trust := []string{"p", "q"}[n%2], []int{39, 50, 60}[n/2%3]
+	round, current := s.round.Load(), s.current.Load()
+	d, err := s.engine.Evaluate(context.Background(), name, s.inputs[trust])
+	calm := round%2 == 0 && round == s.round.Load()
+	s.asked.Add(1)
+	from, known := s.revisions[d.Revision]
+	want := name == "p" && trust >= from || name == "q" && from == 60
+	if err != nil || !known || d.Allow != want || calm && int64(from) != current {
+		return fmt.Errorf("%s, trust %d, threshold %d: %+v %w", name, trust, current, d, err)
 	}
-	revisions := map[int]string{}
+	return nil
+}
+
+// 1,000 reloads while 8 goroutines call: no decision is wrong or missing, none mixes two trees, and after a reload, none
+// is of the tree before. Every third tree is broken (SPEC §7).
+func TestReloadStorm(t *testing.T) {
+	dir := t.TempDir()
+	s := &storm{revisions: map[string]int{}, inputs: map[int]*policy.Input{}}
+	for _, trust := range []int{39, 50, 60} {
+		s.inputs[trust] = call(trust)
+		s.inputs[trust].Lineage.History = policy.NewHistory(func() []policy.Ancestor { return []policy.Ancestor{{Operation: "op60"}} })
+	}
 	for _, n := range []int{40, 60} {
-		put(t, dir, "p.rego", threshold(n))
-		if err := engine.Reload(t.Context()); err != nil {
+		s.files(t, dir, n)
+		engine, err := rego.Dir(dir)
+		if err != nil {
 			t.Fatal(err)
 		}
-		revisions[n] = engine.Revision()
+		s.engine, s.revisions[engine.Revision()] = engine, n
+		s.current.Store(int64(n))
 	}
-	var asked atomic.Int64
-	done := make(chan struct{})
+	calls := make(chan int, 64)
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			for n := 0; ; n++ {
-				select {
-				case <-done:
-					return
-				default:
+			for n := range calls {
+				if err := s.ask(n); err != nil {
+					t.Error(err)
 				}
-				trust := []int{39, 50, 60}[n%3]
-				d, err := engine.Evaluate(context.Background(), "p", call(trust))
-				want := trust >= 40 && d.Revision == revisions[40] || trust >= 60 && d.Revision == revisions[60]
-				if err != nil || d.Allow != want {
-					t.Errorf("trust %d: %+v %v", trust, d, err)
-					return
-				}
-				asked.Add(1)
 			}
 		})
 	}
-	for n := range 100 {
-		switch n % 3 {
-		case 0:
-			put(t, dir, "p.rego", threshold(40))
-		case 1:
-			put(t, dir, "p.rego", threshold(60))
-		default:
+	const reloads, each = 1000, 16
+	for n := range reloads {
+		threshold, broken := []int{40, 60}[n%2], n%3 == 2
+		if broken {
 			put(t, dir, "p.rego", "package p\nallow if {")
+		} else {
+			s.files(t, dir, threshold)
 		}
-		if err := engine.Reload(t.Context()); (err != nil) != (n%3 == 2) {
+		for i := range each {
+			calls <- i + n
+		}
+		s.round.Add(1)
+		if err := s.engine.Reload(t.Context()); (err != nil) != broken {
 			t.Error(n, err)
 		}
+		if !broken {
+			s.current.Store(int64(threshold))
+		}
+		s.round.Add(1)
 	}
-	close(done)
+	close(calls)
 	wg.Wait()
-	if asked.Load() == 0 {
-		t.Error("nothing was evaluated")
+	if s.asked.Load() != reloads*each {
+		t.Errorf("%d of %d calls were answered", s.asked.Load(), reloads*each)
 	}
 }
 

@@ -19,7 +19,6 @@ type set struct {
 	revision string
 	compiler *ast.Compiler
 	store    storage.Store
-	reads    fields
 	policies map[string]*prepared
 	without  map[string]string // packages without an allow rule: name to one file
 }
@@ -28,6 +27,7 @@ type set struct {
 type prepared struct {
 	body     ast.Body
 	compiler ast.QueryCompiler
+	reads    reads
 	denied   string // reason of a denial
 }
 
@@ -43,12 +43,12 @@ func (l *loader) compile(ctx context.Context, revision string) (*set, error) {
 	}
 	defer s.store.Abort(ctx, txn)
 	// A document in data must not stand where a rule stands: OPA would answer with one of them.
-	s.compiler = ast.NewCompiler().WithCapabilities(l.v1).WithPathConflictsCheck(storage.NonEmpty(ctx, s.store, txn))
+	s.compiler = ast.NewCompiler().WithCapabilities(l.v1).WithSchemas(l.schemas).
+		WithPathConflictsCheck(storage.NonEmpty(ctx, s.store, txn))
 	s.compiler.Compile(l.modules)
 	if s.compiler.Failed() {
 		return nil, l.sourceErrors("", s.compiler.Errors)
 	}
-	s.reads = inputFields(s.compiler.Modules)
 	for _, shown := range slices.Sorted(maps.Keys(s.compiler.Modules)) {
 		if err := s.prepare(shown, s.compiler.Modules[shown]); err != nil {
 			return nil, l.sourceErrors(shown, err)
@@ -76,7 +76,11 @@ func (s *set) prepare(shown string, m *ast.Module) error {
 	if err != nil {
 		return err
 	}
-	s.policies[name] = &prepared{body, qc, fmt.Sprintf("rule allow in %s is not true", shown)}
+	rules := s.compiler.GetRulesDynamicWithOpts(rule, ast.RulesOptions{IncludeHiddenModules: true})
+	s.policies[name] = &prepared{
+		body: body, compiler: qc, reads: readsOf(rules, s.compiler.Graph),
+		denied: fmt.Sprintf("rule allow in %s is not true", shown),
+	}
 	return nil
 }
 
@@ -99,49 +103,4 @@ func policyName(pkg ast.Ref) (string, bool) {
 	}
 	name := strings.Join(segments, "/")
 	return name, policy.ValidateName(name) == nil
-}
-
-// inputFields finds which members of the input the modules read. Compiled modules reach the input only by
-// references that begin with the variable input: one that goes on with a constant reads that member, and
-// everything else that mentions the variable may read all.
-func inputFields(modules map[string]*ast.Module) fields {
-	var read fields
-	for _, m := range modules {
-		for _, r := range m.Rules {
-			for ; r != nil; r = r.Else {
-				read |= readsIn(r) | readsIn(r.Head.Ref())
-			}
-		}
-	}
-	return read
-}
-
-func readsIn(x any) fields {
-	var read fields
-	ast.WalkTerms(x, func(t *ast.Term) bool {
-		f, done := reads(t)
-		read |= f
-		return done
-	})
-	return read
-}
-
-// reads returns what one term reads of the input, and whether the terms inside it are thereby accounted for.
-func reads(t *ast.Term) (fields, bool) {
-	switch v := t.Value.(type) {
-	case ast.Var:
-		if v.Equal(ast.InputRootDocument.Value) {
-			return allFields, true
-		}
-	case ast.Ref:
-		if len(v) < 2 || !v[0].Equal(ast.InputRootDocument) {
-			return 0, false
-		}
-		name, ok := v[1].Value.(ast.String)
-		if !ok {
-			return allFields, true
-		}
-		return topLevel[string(name)] | readsIn(v[2:]), true // input.a[input.b]
-	}
-	return 0, false
 }
