@@ -1,7 +1,6 @@
 package avp
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -14,8 +13,11 @@ import (
 // decide reads one decision. The error matches policy.ErrIndefinite.
 func decide(decision types.Decision, by []types.DeterminingPolicyItem, errs []types.EvaluationErrorItem) (policy.Decision, error) {
 	switch decision {
-	case types.DecisionDeny: // whatever else it says: nothing can make it an allow
-		return policy.Decision{Reason: reason(by, len(errs))}, nil
+	case types.DecisionDeny: // nothing can make it an allow
+		if len(errs) > 0 { // a denial all the same, and as policy/cedar says it
+			return policy.Decision{}, uncomputed("DENY", len(errs))
+		}
+		return policy.Decision{Reason: reason(by)}, nil
 	case types.DecisionAllow:
 	case "":
 		return policy.Decision{}, indefinite("the answer has no decision")
@@ -24,35 +26,34 @@ func decide(decision types.Decision, by []types.DeterminingPolicyItem, errs []ty
 	}
 	switch {
 	case len(errs) > 0: // Cedar skips a policy whose condition fails, so a forbid that could not be computed forbids nothing
-		return policy.Decision{}, indefinite("ALLOW with %d errors: a policy could not be computed, and it may forbid; "+
-			"test with `has` what may be missing", len(errs))
+		return policy.Decision{}, uncomputed("ALLOW", len(errs))
 	case errs == nil: // required by the API reference: without it nobody has said that all policies were computed
 		return policy.Decision{}, indefinite("ALLOW without a list of errors")
 	case len(by) == 0: // Cedar allows nothing that no policy permits
 		return policy.Decision{}, indefinite("ALLOW without a policy that determined it")
 	}
-	return policy.Decision{Allow: true, Reason: reason(by, 0)}, nil
+	return policy.Decision{Allow: true, Reason: reason(by)}, nil
+}
+
+func uncomputed(decision string, n int) error {
+	return indefinite("%s with %d errors: a policy could not be computed, and it may forbid; test with `has` what may be missing", decision, n)
 }
 
 // maxReason bounds the ids of the determining policies in bytes.
 const maxReason = 256
 
-// reason names the policies that determined the decision and, for a denial, tells of errors. The ids are left out
-// when they are long or not printable ASCII.
-func reason(by []types.DeterminingPolicyItem, failed int) string {
-	var parts []string
+// reason names the policies that determined the decision. The ids are left out when they are long or not printable
+// ASCII.
+func reason(by []types.DeterminingPolicyItem) string {
 	ids := make([]string, len(by))
 	for i, p := range by {
 		ids[i] = aws.ToString(p.PolicyId)
 	}
 	slices.Sort(ids)
 	if list := strings.Join(ids, ", "); list != "" && printable(list) {
-		parts = append(parts, "determined by "+list)
+		return "determined by " + list
 	}
-	if failed > 0 {
-		parts = append(parts, fmt.Sprintf("%d errors: policies that could not be computed were skipped", failed))
-	}
-	return strings.Join(parts, "; ")
+	return ""
 }
 
 func printable(s string) bool {

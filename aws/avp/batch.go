@@ -3,6 +3,7 @@ package avp
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/verifiedpermissions"
@@ -11,20 +12,15 @@ import (
 	"github.com/kest-go/kest/policy"
 )
 
-// MaxBatch is how many policies [Engine.EvaluateAll] takes (API reference, BatchIsAuthorized).
+// MaxBatch is how many policies are asked in one request (API reference, BatchIsAuthorized).
 const MaxBatch = 30
 
-// An Answer is what one policy of several answered: a decision, or an error as that of [Engine.Evaluate].
-type Answer struct {
-	policy.Decision
-	Err error
-}
+var _ policy.Batcher = (*Engine)(nil)
 
-// EvaluateAll asks several policies about one input in one round trip, up to [MaxBatch]. Answer i is that of names[i]
-// and what Evaluate would have returned for it; it allows only if Allow is true and Err is nil. When the call fails all
-// of them have its error. The input is the same for all, so they must be of one tier.
-func (e *Engine) EvaluateAll(ctx context.Context, names []string, in *policy.Input) []Answer {
-	answers := make([]Answer, len(names))
+// EvaluateAll implements [policy.Batcher] with one BatchIsAuthorized for up to [MaxBatch] policies. More of them, and
+// those whose request would be too large, since it repeats the context for each, are asked in several requests.
+func (e *Engine) EvaluateAll(ctx context.Context, names []string, in *policy.Input) []policy.Answer {
+	answers := make([]policy.Answer, len(names))
 	var valid []int
 	for i, name := range names {
 		if err := policy.ValidateName(name); err != nil { // before anything leaves
@@ -33,31 +29,39 @@ func (e *Engine) EvaluateAll(ctx context.Context, names []string, in *policy.Inp
 		}
 		valid = append(valid, i)
 	}
-	if len(valid) == 0 {
+	q, err := e.question(in)
+	if err != nil {
+		fail(answers, names, valid, err)
 		return answers
 	}
-	results, err := e.askAll(ctx, names, valid, in)
-	for n, i := range valid {
-		failed := err
-		if failed == nil {
-			r := &results[n]
-			answers[i].Decision, failed = decide(r.Decision, r.DeterminingPolicies, r.Errors)
-		}
-		if failed != nil {
-			answers[i] = Answer{Err: about(names[i], failed)}
-		}
+	for which := range slices.Chunk(valid, q.perRequest()) {
+		e.answer(ctx, q, names, which, answers)
 	}
 	return answers
 }
 
-func (e *Engine) askAll(ctx context.Context, names []string, which []int, in *policy.Input) ([]types.BatchIsAuthorizedOutputItem, error) {
-	if len(which) > MaxBatch {
-		return nil, indefinite("%d policies in one batch; ask for at most %d", len(which), MaxBatch)
-	}
-	q, err := e.question(in)
+// answer asks about those of names that which says, and puts what comes of it into answers.
+func (e *Engine) answer(ctx context.Context, q *question, names []string, which []int, answers []policy.Answer) {
+	results, err := e.askAll(ctx, q, names, which)
 	if err != nil {
-		return nil, err
+		fail(answers, names, which, err)
+		return
 	}
+	for n, i := range which {
+		r := &results[n]
+		if answers[i].Decision, err = decide(r.Decision, r.DeterminingPolicies, r.Errors); err != nil {
+			answers[i].Err = about(names[i], err)
+		}
+	}
+}
+
+func fail(answers []policy.Answer, names []string, which []int, err error) {
+	for _, i := range which {
+		answers[i].Err = about(names[i], err)
+	}
+}
+
+func (e *Engine) askAll(ctx context.Context, q *question, names []string, which []int) ([]types.BatchIsAuthorizedOutputItem, error) {
 	requests := make([]types.BatchIsAuthorizedInputItem, len(which))
 	for n, i := range which {
 		requests[n] = types.BatchIsAuthorizedInputItem{Principal: q.principal, Action: e.action(names[i]), Resource: q.resource, Context: q.context}

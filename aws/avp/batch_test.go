@@ -30,7 +30,7 @@ func TestBatch(t *testing.T) {
 	if n := s.Calls("BatchIsAuthorized"); n != 1 || s.Calls("") != 1 || len(answers) != len(names) {
 		t.Fatalf("%d calls, %d answers", n, len(answers))
 	}
-	for i, want := range []avp.Answer{0: {Decision: policy.Decision{Allow: true, Reason: "determined by allow"}}, 2: {}, 5: {Decision: policy.Decision{Allow: true, Reason: "determined by allow/2"}}, 6: {Decision: policy.Decision{Allow: true, Reason: "determined by allow"}}} {
+	for i, want := range []policy.Answer{0: {Decision: policy.Decision{Allow: true, Reason: "determined by allow"}}, 2: {}, 5: {Decision: policy.Decision{Allow: true, Reason: "determined by allow/2"}}, 6: {Decision: policy.Decision{Allow: true, Reason: "determined by allow"}}} {
 		if i != 1 && i != 3 && i != 4 && answers[i] != want {
 			t.Errorf("%s: %+v", names[i], answers[i])
 		}
@@ -42,26 +42,56 @@ func TestBatch(t *testing.T) {
 	}
 }
 
+// What does not fit into one request is asked in several, and is one answer as it would be alone.
 func TestBatchLimits(t *testing.T) {
-	s, e := start(t, always(allow))
-	names := make([]string, avp.MaxBatch+1)
+	s, e := start(t, func(q awstest.Authorization) awstest.Verdict {
+		return awstest.Verdict{Decision: "ALLOW", Policies: []string{q.Action.ID}}
+	})
+	names := make([]string, 2*avp.MaxBatch+1)
 	for i := range names {
 		names[i] = fmt.Sprint("p", i)
 	}
-	for _, a := range e.EvaluateAll(t.Context(), names, policytest.Input(1)) {
-		mustRefuse(t, a.Decision, a.Err, policy.ErrIndefinite)
+	all := func(names []string, in *policy.Input) int {
+		t.Helper()
+		before := s.Calls("BatchIsAuthorized")
+		for i, a := range e.EvaluateAll(t.Context(), names, in) {
+			if a.Err != nil || !a.Allow || a.Reason != "determined by "+names[i] {
+				t.Errorf("%s: %+v", names[i], a)
+			}
+		}
+		return s.Calls("BatchIsAuthorized") - before
+	}
+	if n := all(names, policytest.Input(1)); n != 3 {
+		t.Errorf("%d requests for %d policies", n, len(names))
 	}
 	if got := e.EvaluateAll(t.Context(), nil, policytest.Input(1)); len(got) != 0 {
 		t.Errorf("%v", got)
 	}
 	in := policytest.Input(1)
-	in.Attributes = map[string]any{"a": strings.Repeat("x", 40_000)} // twice in each of 30 contexts
-	for _, a := range e.EvaluateAll(t.Context(), names[1:], in) {
+	in.Attributes = map[string]any{"a": strings.Repeat("x", 40_000)} // twice in each context
+	if n := all(names[:avp.MaxBatch], in); n != 3 {
+		t.Errorf("%d requests for a long context", n)
+	}
+	in.Attributes = map[string]any{"a": strings.Repeat("x", 400_000)}
+	if n := all(names[:3], in); n != 3 {
+		t.Errorf("%d requests where each takes one", n)
+	}
+	seen := map[int]bool{}
+	for n := 1500; n < 2700; n += 80 { // where thirty of them just fit, or just do not: six bytes each, twice
+		in.Attributes = map[string]any{"a": strings.Repeat("\x01", n)}
+		seen[all(names[:avp.MaxBatch], in)] = true
+	}
+	if !seen[1] || !seen[2] {
+		t.Errorf("no edge between one request and two: %v", seen)
+	}
+	before := s.Calls("")
+	in.Attributes = map[string]any{"a": strings.Repeat("\x00", 100_000)} // six bytes each
+	for _, a := range e.EvaluateAll(t.Context(), names[:3], in) {
 		if text := mustRefuse(t, a.Decision, a.Err, policy.ErrIndefinite); !strings.Contains(text, "at most 1000000") {
 			t.Error(text)
 		}
 	}
-	if n := s.Calls(""); n != 0 {
+	if n := s.Calls("") - before; n != 0 {
 		t.Errorf("%d requests", n)
 	}
 	deep := any("x")
@@ -69,7 +99,7 @@ func TestBatchLimits(t *testing.T) {
 		deep = map[string]any{"x": deep}
 	}
 	in.Attributes = map[string]any{"a": strings.Repeat("x", 10_000), "deep": deep} // an answer repeats it, and is deep and long
-	for _, a := range e.EvaluateAll(t.Context(), names[1:], in) {
+	for _, a := range e.EvaluateAll(t.Context(), names[:avp.MaxBatch], in) {
 		if a.Err != nil || !a.Allow {
 			t.Fatalf("%+v", a)
 		}

@@ -40,7 +40,7 @@ func (e inBatch) Evaluate(ctx context.Context, name string, in *policy.Input) (p
 	if policy.ValidateName(name) != nil {
 		names = names[1:]
 	}
-	answers := e.EvaluateAll(ctx, names, in)
+	answers := policy.EvaluateAll(ctx, e.Engine, names, in)
 	a := answers[len(answers)-1]
 	return a.Decision, a.Err
 }

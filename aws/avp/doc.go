@@ -31,21 +31,21 @@
 // records, and every value in it once more at the top under its dotted path, as context["subject.user"].
 //
 //   - null is left out, in arrays too. Ask context.subject has user first: a missing attribute is an error.
-//   - An array is a set: it has no order and no duplicates.
+//   - An array is a set: it has no order and no duplicates, so positions, as in lineage.ancestors, say nothing.
 //   - A whole number is a long, whatever it is written as: 3.0 is 3. Another number is a decimal when four digits after
 //     the point are enough: 87.5 is decimal("87.5").
 //
 // What would mean something else there is not sent: other numbers, members named __entity, __extn or __expr, two
 // attributes with the same dotted path, text that is not UTF-8. Nor is what Verified Permissions does not take: ids that
-// are empty, longer than 612 characters or hold a line break, and requests of more than 1 MB. Attributes have at most
-// 4,096 values, 64 levels and 1 MiB of text and paths.
+// are empty, longer than 612 characters or hold a line break, and requests of more than 1 MB, to which 128 ancestors
+// add some 150 KB. Attributes have at most 4,096 values and 64 levels; with the lineage, 1 MiB of text and paths.
 //
 // # What counts as an answer
 //
 // Status 200 from the address that was asked, with exactly one JSON object, read strictly before the SDK reads it: no
-// duplicate members, no data behind it, bounded in size and depth. Its decision is "ALLOW" or "DENY". An ALLOW has an
-// empty list of errors and a policy that determined it: Cedar skips a policy whose condition fails, and it may have been
-// the one that forbids. Everything else is an error and so a denial (TC-09):
+// duplicate members, no data behind it, bounded in size and depth. Its decision is "ALLOW" or "DENY", without errors: Cedar
+// skips a policy whose condition fails, and it may have been the one that decides. An ALLOW says that its list of errors
+// is empty, and names a policy that determined it. Everything else is an error and so a denial (TC-09):
 //
 //	policy.ErrUnknownPolicy  the name is not a policy name; nothing was sent
 //	policy.ErrUnavailable    no connection, no complete answer in time, no credentials, an error of the service
@@ -59,6 +59,5 @@
 //
 // # Several policies at once
 //
-// The guard asks one policy after the other and stops at the first denial. [Engine.EvaluateAll] asks those of a tier in
-// one round trip.
+// The guard asks the policies of a tier in one round trip, by [Engine.EvaluateAll].
 package avp

@@ -8,6 +8,7 @@ import (
 	"math"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -117,10 +118,23 @@ func TestContext(t *testing.T) {
 			"is_root": false, "source_type": "internal", "parent_hash": strings.Repeat("ab", 32), "parent_hashes": []any{strings.Repeat("ab", 32)},
 			"policy_names": []any{policytest.AllowTrusted}, "policy_tier": "function", "operation": "payments.process", "classification": "system",
 			"active_deviations": []any{map[string]any{"policy": "org/audit", "tier": "platform", "reason": "CHG-1", "approver": "ciso"}},
-			"entry_id":          "0190e2b0-7b3a-7c3e-8a53-6f1c8a5f0001", "trace_id": strings.Repeat("0f", 16),
+			"entry_id":          "0190e2b0-7b3a-7c3e-8a53-6f1c8a5f0001", "trace_id": strings.Repeat("0f", 16), "removed_taints": []any{},
 		},
 		"identity": map[string]any{"workload": policytest.Workload, "agent": "agent-7", "task": "payments:write"},
-		"lineage":  map[string]any{"length": int64(1), "principals": []any{policytest.Workload}, "min_trust": int64(77), "source_types": []any{"internal"}},
+		"lineage": map[string]any{
+			"length": int64(1), "principals": []any{policytest.Workload}, "min_trust": int64(77), "source_types": []any{"internal"},
+			"operations": []any{"orders.take"}, "taints": []any{"contains_data"}, "resources": []any{"order/ORD-123"}, "unsanitized_sources": []any{"internal"},
+			"steps":  []any{map[string]any{"operation": "orders.take", "principal": policytest.Workload, "outcome": "ok"}},
+			"users":  []any{map[string]any{"operation": "orders.take", "user": "alice"}},
+			"labels": []any{map[string]any{"name": "level", "value": "public"}},
+			"ancestors": []any{map[string]any{
+				"operation": "orders.take", "classification": "data", "source_type": "internal", "principal": policytest.Workload,
+				"user": "alice", "agent": "agent-7", "task": "payments:write", "resource": "order/ORD-123", "trust_score": int64(77), "overridden": false,
+				"taints": []any{"contains_data"}, "removed_taints": []any{}, "labels": map[string]any{"level": "public"}, "outcome": "ok", "parents": []any{},
+			}},
+			"ancestors_omitted": int64(0),
+		},
+		"labels": map[string]any{"level": "internal"},
 		"attributes": map[string]any{
 			"list": []any{true, []any{}, map[string]any{"b": "x"}}, "": "empty name", "a.b": "dot",
 			"words": []any{"x"}, "map": map[string]any{"k": "v"}, "deep": map[string]any{"empty": map[string]any{}, "text": "\"\\\x00\u2028é"},
@@ -244,6 +258,17 @@ func TestInputIsRefused(t *testing.T) {
 	d, err := e.Evaluate(t.Context(), "kest/x", in)
 	if text := mustRefuse(t, d, err, policy.ErrIndefinite); !strings.Contains(text, "subject.taints[0]") {
 		t.Error(text)
+	}
+	for hint, ancestor := range map[string]policy.Ancestor{
+		"lineage.ancestors[0].labels.__extn": {Labels: map[string]string{"__extn": "5105"}}, "bytes of text": {Resource: strings.Repeat("x", 10_000)},
+		"at most 1000000": {Resource: strings.Repeat("x", 5_000)}, // twice
+	} {
+		in := policytest.Input(1)
+		in.Lineage.History = policy.NewHistory(func() []policy.Ancestor { return slices.Repeat([]policy.Ancestor{ancestor}, policy.MaxAncestors) })
+		d, err := e.Evaluate(t.Context(), "kest/x", in)
+		if text := mustRefuse(t, d, err, policy.ErrIndefinite); !strings.Contains(text, hint) {
+			t.Errorf("%s: %s", hint, text)
+		}
 	}
 	if n := s.Calls(""); n != 0 {
 		t.Errorf("%d requests went out", n)

@@ -27,7 +27,7 @@ var contract = map[string]string{
 func TestContract(t *testing.T) {
 	a := start(t, write(t, contract))
 	policytest.TestEngine(t, policytest.Harness{
-		New:           func(t *testing.T) policy.Engine { return engine(t, cedaragent.Config{URL: a.url}) },
+		New:           func(t *testing.T) policy.Engine { return engine(t, cedaragent.Config{URL: a.URL}) },
 		Unsupported:   map[string]string{policytest.Slow: "Cedar has no loops"},
 		UnknownDenies: true,
 	})
@@ -55,7 +55,7 @@ var table = []row{
 	{"taint", `context.subject.taints.contains("contains_data") && !context["subject.taints"].contains("x")`, unchanged, "allow"},
 	{"empty set", `context["subject.taints"].isEmpty()`, func(in *policy.Input) { in.Subject.Taints = nil }, "allow"},
 	{"null is absent", `context.subject has user || context has "subject.user" || context.identity has user`, func(in *policy.Input) { in.Subject.User = "" }, "deny"},
-	{"absent is an error", `context.subject.user == "alice"`, func(in *policy.Input) { in.Subject.User = "" }, "deny"},
+	{"absent is an error", `context.subject.user == "alice"`, func(in *policy.Input) { in.Subject.User = "" }, "error"},
 	{"has guards", `!(context.subject has user) || context.subject.user == "alice"`, func(in *policy.Input) { in.Subject.User = "" }, "allow"},
 	{"resource", `resource == Resource::"order/ORD-123" && context.object.id == "order/ORD-123"`, unchanged, "allow"},
 	{"no resource", `resource == Resource::"*" && !(context.object has id)`, func(in *policy.Input) { in.Object.ID = "" }, "allow"},
@@ -77,10 +77,10 @@ var table = []row{
 	{"big number", `context.attributes.n == 9007199254740991`, attributes(map[string]any{"n": int64(1<<53 - 1)}), "allow"},
 	{"decimals", `context.attributes.d.lessThan(decimal("87.6")) && context.attributes.n == decimal("-0.0001") && context["attributes.n"] == context.attributes.n`,
 		attributes(map[string]any{"d": 87.5, "n": -0.0001}), "allow"},
-	{"decimal is no number", `context.attributes.d > 40`, attributes(map[string]any{"d": 87.5}), "deny"},
+	{"decimal is no number", `context.attributes.d > 40`, attributes(map[string]any{"d": 87.5}), "error"},
 	{"number is no text", `context.attributes.n == 40`, attributes(map[string]any{"n": "40"}), "deny"},
-	{"overflow", `context.trust_score * 9223372036854775807 > 0`, unchanged, "deny"},
-	{"text is no number", `context.attributes.n >= 40`, attributes(map[string]any{"n": "high"}), "deny"},
+	{"overflow", `context.trust_score * 9223372036854775807 > 0`, unchanged, "error"},
+	{"text is no number", `context.attributes.n >= 40`, attributes(map[string]any{"n": "high"}), "error"},
 }
 
 // ask names what comes of a question.
@@ -116,7 +116,7 @@ func rows() map[string]string {
 
 // What the real engine decides about an input as cedaragent writes it.
 func TestDecisions(t *testing.T) {
-	e := engine(t, cedaragent.Config{URL: start(t, write(t, rows())).url})
+	e := engine(t, cedaragent.Config{URL: start(t, write(t, rows())).URL})
 	for i, r := range table {
 		in := policytest.Input(100)
 		r.change(in)
@@ -178,7 +178,7 @@ func TestHostileIDs(t *testing.T) {
 		}
 		policies[name] = permit(name, "principal == Workload::"+quoted(id)+" && resource == Resource::"+quoted(resource))
 	}
-	e := engine(t, cedaragent.Config{URL: start(t, write(t, policies)).url})
+	e := engine(t, cedaragent.Config{URL: start(t, write(t, policies)).URL})
 	for i, id := range all {
 		in := policytest.Input(100)
 		in.Subject.Workload, in.Object.ID = id, id
@@ -201,21 +201,21 @@ func TestRefusals(t *testing.T) {
 		"wrong key":   {BearerToken: cedaragent.StaticToken("another"), BareToken: true},
 		"with Bearer": {BearerToken: cedaragent.StaticToken("an-api-key")},
 		"plain":       {BearerToken: cedaragent.StaticToken("an-api-key"), BareToken: true, Plain: true},
-		"wrong base":  {URL: strings.TrimSuffix(a.url, "/v1"), BearerToken: cedaragent.StaticToken("an-api-key"), BareToken: true},
+		"wrong base":  {URL: strings.TrimSuffix(a.URL, "/v1"), BearerToken: cedaragent.StaticToken("an-api-key"), BareToken: true},
 	} {
 		if c.URL == "" {
-			c.URL = a.url
+			c.URL = a.URL
 		}
 		d, err := engine(t, c).Evaluate(t.Context(), policytest.AllowTrusted, policytest.Input(100))
 		if d.Allow || !errors.Is(err, policy.ErrUnavailable) {
 			t.Errorf("%s: %+v, %v", name, d, err)
 		}
 	}
-	e := engine(t, cedaragent.Config{URL: a.url, BearerToken: cedaragent.StaticToken("an-api-key"), BareToken: true})
+	e := engine(t, cedaragent.Config{URL: a.URL, BearerToken: cedaragent.StaticToken("an-api-key"), BareToken: true})
 	if got := ask(t, e, policytest.AllowTrusted, policytest.Input(100)); got != "allow" {
 		t.Error(got)
 	}
-	a.kill()
+	a.Kill()
 	if d, err := e.Evaluate(t.Context(), policytest.AllowTrusted, policytest.Input(100)); d.Allow || !errors.Is(err, policy.ErrUnavailable) {
 		t.Errorf("after the server has died: %+v, %v", d, err)
 	}
@@ -223,7 +223,7 @@ func TestRefusals(t *testing.T) {
 
 // BenchmarkReal is one evaluation by the real engine.
 func BenchmarkReal(b *testing.B) {
-	e := engine(b, cedaragent.Config{URL: start(b, write(b, contract)).url})
+	e := engine(b, cedaragent.Config{URL: start(b, write(b, contract)).URL})
 	in := policytest.Input(100)
 	for b.Loop() {
 		if d, err := e.Evaluate(b.Context(), policytest.AllowTrusted, in); err != nil || !d.Allow {

@@ -79,7 +79,7 @@ func (g generator) value(depth int) any {
 // Whatever cedaragent sends, the real engine can read: an input is refused here, or decided there. ask reports what
 // the server did not understand.
 func TestGeneratedInputs(t *testing.T) {
-	e := engine(t, cedaragent.Config{URL: start(t, write(t, rows())).url})
+	e := engine(t, cedaragent.Config{URL: start(t, write(t, rows())).URL})
 	g, seen := newGenerator(), map[string]int{}
 	for range 500 {
 		i, kind := g.IntN(len(table)), pick(g, "permit", "forbid", "both")

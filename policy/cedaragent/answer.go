@@ -27,6 +27,9 @@ func decide(body []byte) (policy.Decision, error) {
 	case decision.Kind != jcs.String:
 		return policy.Decision{}, indefinite("the decision is %s, not a string", article(decision.Kind))
 	case decision.Text == "Deny":
+		if n := failed(doc); n > 0 { // a denial all the same, and as policy/cedar says it
+			return policy.Decision{}, uncomputed(n)
+		}
 		return policy.Decision{Reason: reason(doc)}, nil // whatever else it says: nothing can make it an allow
 	case decision.Text != "Allow":
 		return policy.Decision{}, indefinite("the decision is a string other than Allow and Deny")
@@ -51,11 +54,21 @@ func clean(doc jcs.Value) error {
 	switch {
 	case ok && errs.Kind != jcs.Array:
 		return indefinite("the errors in the diagnostics are %s, not an array", article(errs.Kind))
-	case len(errs.Elems) > 0:
-		return indefinite("%d errors in the diagnostics: a policy could not be computed, and it may forbid; "+
-			"test with `has` what may be missing", len(errs.Elems))
+	case failed(doc) > 0:
+		return uncomputed(failed(doc))
 	}
 	return nil
+}
+
+// failed counts the policies that the diagnostics say could not be computed.
+func failed(doc jcs.Value) int {
+	diagnostics, _ := doc.Get("diagnostics")
+	errs, _ := diagnostics.Get("errors")
+	return len(errs.Elems)
+}
+
+func uncomputed(n int) error {
+	return indefinite("%d errors in the diagnostics: a policy could not be computed, and it may forbid; test with `has` what may be missing", n)
 }
 
 // maxReason bounds the names of the determining policies in bytes.

@@ -18,7 +18,7 @@ func TestAnswers(t *testing.T) {
 		`{"decision":"Allow"}`:                                                                         {Allow: true},
 		`{"decision":"Allow","diagnostics":{}}`:                                                        {Allow: true},
 		`{"decision":"Allow","diagnostics":{"reason":["b","a"],"errors":[]}}`:                          {Allow: true, Reason: "determined by a, b"},
-		" \n{\"x\":[1e20,null],\"decision\" : \"\\u0041llow\"}\r\n":                                    {Allow: true},
+		" \n" + `{"x":[1e20,null],"decision" : "\u0041llow"}` + "\r\n":                                 {Allow: true},
 		`{"Decision":"Deny","decision":"Allow"}`:                                                       {Allow: true},
 		`{"decision":"Allow","errors":["x"],"diagnostics":{"Errors":["x"]}}`:                           {Allow: true}, // not where errors are
 		`{"decision":"Allow","diagnostics":{"reason":["a\u001b[2J"]}}`:                                 {Allow: true},
@@ -26,7 +26,7 @@ func TestAnswers(t *testing.T) {
 		`{"decision":"Allow","diagnostics":{"reason":[7,true],"errors":[]}}`:                           {Allow: true},
 		`{"decision":"Deny"}`:                                                                          {},
 		`{"decision":"Deny","diagnostics":null}`:                                                       {},
-		`{"decision":"Deny","diagnostics":{"reason":["f"],"errors":["p: x"]}}`:                         {Reason: "determined by f"},
+		`{"decision":"Deny","diagnostics":{"reason":["f"],"errors":[]}}`:                               {Reason: "determined by f"},
 		`{"decision":"Deny","diagnostics":{"reason":["` + strings.Repeat("x", 257) + `"],"errors":7}}`: {},
 	} {
 		d, err := evaluate(engine(t, cedaragent.Config{URL: serve(t, answer(body)).URL}))
@@ -53,6 +53,7 @@ var indefinite = map[string]string{
 	`{"decision":"Allow"}{"decision":"Deny"}`: "", `{"decision":"Allow"} x`: "", `{"decision":"Allow"},`: "", `{"decision":"Allow"}` + "\x00": "",
 	// diagnostics that report an error, or nothing that can be understood
 	`{"decision":"Allow","diagnostics":{"reason":["p1"],"errors":["EVIL words"]}}`: "1 errors in the diagnostics: a policy could not be computed",
+	`{"decision":"Deny","diagnostics":{"reason":["f"],"errors":["EVIL words"]}}`:   "1 errors in the diagnostics: a policy could not be computed",
 	`{"decision":"Allow","diagnostics":{"errors":[null]}}`:                         "",
 	`{"decision":"Allow","diagnostics":{"errors":[{"policyId":"p"},{}]}}`:          "2 errors",
 	`{"decision":"Allow","diagnostics":{"errors":null}}`:                           "null, not an array",
@@ -79,7 +80,7 @@ func TestIndefiniteAnswers(t *testing.T) {
 			t.Errorf("%.200s: %s", body, text)
 		}
 	}
-	if n := f.conns.Load(); n != 1 {
+	if n := f.Conns.Load(); n != 1 {
 		t.Errorf("%d connections for complete answers; want 1", n)
 	}
 }
@@ -109,7 +110,7 @@ func TestStatus(t *testing.T) {
 		if text := mustRefuse(t, d, err, test.class); !strings.Contains(text, test.hint) || strings.Contains(text, "secret") {
 			t.Errorf("%d: %s", test.status, text)
 		}
-		if n := f.requests.Load(); n != 1 {
+		if n := f.Requests.Load(); n != 1 {
 			t.Errorf("%d: %d requests; nothing is retried", test.status, n)
 		}
 	}
@@ -128,7 +129,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 			t.Error(text)
 		}
 	}
-	if n := other.requests.Load(); n != 0 {
+	if n := other.Requests.Load(); n != 0 {
 		t.Errorf("the target of the redirects got %d requests", n)
 	}
 }
@@ -147,7 +148,7 @@ func TestNames(t *testing.T) {
 		d, err := e.Evaluate(t.Context(), name, policytest.Input(100))
 		mustRefuse(t, d, err, policy.ErrUnknownPolicy)
 	}
-	if n := f.requests.Load(); n != 0 {
+	if n := f.Requests.Load(); n != 0 {
 		t.Fatalf("%d requests for names that are none", n)
 	}
 	for _, name := range []string{"a", "baseline-auth", "a/b.c/d_e-f", "...", strings.Repeat("a", policy.MaxName)} {

@@ -23,7 +23,7 @@ func TestContract(t *testing.T) {
 					return engine(t, cedaragent.Config{URL: f.URL + "/v1", Plain: plain})
 				},
 				UnknownDenies: true,
-				Requests:      func() int { return int(f.requests.Load()) },
+				Requests:      func() int { return int(f.Requests.Load()) },
 			})
 		})
 	}

@@ -35,15 +35,19 @@
 //
 // The context is the policy input as Cedar can hold it: the nested document as records, and every value in it once
 // more at the top under its dotted path, as context["subject.user"]. Values that are null are left out, so a policy
-// asks `context.subject has user` first. A number with a fraction is a decimal. An input that would mean something else
-// there is not sent: a number that is neither a 64-bit integer nor a decimal, a member "__entity", "__extn" or "__expr", which would become an entity of the caller's
-// choice, two attributes with the same dotted path, an id that is not UTF-8.
+// asks `context.subject has user` first. A list is a set, so positions in it, such as those in lineage.ancestors, say
+// nothing. A number with a fraction is a decimal.
+//
+// An input that would mean something else there is not sent: a number that is neither a 64-bit integer nor a decimal
+// (json.Number "1e2" is none, too; the guard writes no exponents), a member "__entity", "__extn" or "__expr", labels of
+// ancestors included, which would become an entity of the caller's choice, two attributes with the same dotted path, text
+// that is not UTF-8. Nor is one that is larger than [Config.MaxRequest]; 128 ancestors take about 100 KB of it.
 //
 // # What counts as an answer
 //
 // Status 200 with exactly one JSON object, read strictly: no duplicate members, no data behind it, no case folding,
-// bounded in size and depth, not compressed. Its "decision" is the string "Allow" or "Deny". An "Allow" beside
-// diagnostics with an error is no answer: Cedar skips a policy whose condition fails, and it may have been a forbid.
+// bounded in size and depth, not compressed. Its "decision" is the string "Allow" or "Deny". Either beside diagnostics
+// with an error is no answer: Cedar skips a policy whose condition fails, and it may have been the one that decides.
 // An answer without diagnostics is taken at its word. Everything else is an error and so a denial (TC-09):
 //
 //	policy.ErrUnknownPolicy  the name is not a policy name; nothing was sent

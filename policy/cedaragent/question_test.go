@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -82,7 +83,9 @@ func contextOf(t *testing.T, in *policy.Input) map[string]any {
 // The nested document without its nulls, and every leaf of it by its path (SPEC §7).
 func TestContext(t *testing.T) {
 	in := policytest.Input(77)
-	in.Subject.User, in.Object.ID = "", ""
+	override := 40
+	in.Subject.User, in.Object.ID, in.Environment.TrustOverride = "", "", &override
+	in.Labels["a.b"] = "dot"
 	in.Attributes = map[string]any{
 		"none": nil, "list": []any{nil, true, []any{nil}, map[string]any{"a": nil, "b": "x"}}, "": "empty name",
 		"deep": map[string]any{"empty": map[string]any{}, "n": int64(-1 << 63), "text": "\"\\\x00\u2028é", "neg": math.Copysign(0, -1),
@@ -100,7 +103,14 @@ func TestContext(t *testing.T) {
 	for path, want := range map[string]any{
 		"trust_score": 77.0, "subject.trust_score": 77.0, "subject.workload": policytest.Workload, "subject.agent": "agent-7",
 		"subject.taints": []any{"contains_data"}, "object.attributes.tags": []any{"urgent", 7.0}, "environment.is_root": false,
-		"environment.policy_tier": "function", "lineage.min_trust": 77.0, "attributes.": "empty name",
+		"environment.policy_tier": "function", "lineage.min_trust": 77.0, "attributes.": "empty name", "environment.trust_override": 40.0,
+		"labels.level": "internal", "labels.a.b": "dot", "lineage.operations": []any{"orders.take"}, "lineage.unsanitized_sources": []any{"internal"},
+		"lineage.users": []any{map[string]any{"operation": "orders.take", "user": "alice"}}, "lineage.ancestors_omitted": 0.0,
+		"lineage.ancestors": []any{map[string]any{
+			"operation": "orders.take", "classification": "data", "source_type": "internal", "principal": policytest.Workload,
+			"user": "alice", "agent": "agent-7", "task": "payments:write", "resource": "order/ORD-123", "trust_score": 77.0, "overridden": false,
+			"taints": []any{"contains_data"}, "removed_taints": []any{}, "labels": map[string]any{"level": "public"}, "outcome": "ok", "parents": []any{},
+		}},
 		"attributes.list":   []any{true, []any{}, map[string]any{"b": "x"}},
 		"attributes.deep.n": -9223372036854775808.0, "attributes.deep.text": "\"\\\x00\u2028é", "attributes.deep.neg": 0.0,
 		"attributes.deep.decimals": []any{decimal("87.5"), decimal("-0.0001"), 7.0, decimal("1.25"), decimal("-922337203685476.5807")},
@@ -109,7 +119,7 @@ func TestContext(t *testing.T) {
 			t.Errorf("context[%q] is %v; want %v", path, got[path], want)
 		}
 	}
-	for _, path := range []string{"subject.user", "object.id", "attributes.none", "attributes.deep", "attributes.deep.empty", "identity.user"} {
+	for _, path := range []string{"subject.user", "object.id", "attributes.none", "attributes.deep", "attributes.deep.empty", "identity.user", "environment.sanitizer"} {
 		if v, ok := got[path]; ok {
 			t.Errorf("context[%q] is there: %v", path, v)
 		}
@@ -192,7 +202,15 @@ func TestInputIsRefused(t *testing.T) {
 			t.Errorf("%s: %s", name, text)
 		}
 	}
+	ancestor := func(n int, a policy.Ancestor) func(*policy.Input) {
+		return func(in *policy.Input) {
+			in.Lineage.History = policy.NewHistory(func() []policy.Ancestor { return slices.Repeat([]policy.Ancestor{a}, n) })
+		}
+	}
 	for _, change := range []func(*policy.Input){
+		func(in *policy.Input) { in.Labels["__entity"] = "x" }, ancestor(1, policy.Ancestor{Labels: map[string]string{"__extn": "x"}}),
+		ancestor(128, policy.Ancestor{Resource: strings.Repeat("x", 5_000)}), // each of them twice
+		ancestor(1, policy.Ancestor{User: "a\xff"}),
 		func(in *policy.Input) { in.Subject.Workload = "a\xff" }, func(in *policy.Input) { in.Object.ID = "\xed\xa0\x80" },
 	} {
 		in := policytest.Input(100)
@@ -202,7 +220,7 @@ func TestInputIsRefused(t *testing.T) {
 	}
 	d, err := e.Evaluate(t.Context(), "kest/x", nil)
 	mustRefuse(t, d, err, policy.ErrIndefinite)
-	if n := f.requests.Load(); n != 0 {
+	if n := f.Requests.Load(); n != 0 {
 		t.Errorf("%d requests went out", n)
 	}
 }

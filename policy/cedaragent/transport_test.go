@@ -24,6 +24,7 @@ import (
 
 	"github.com/kest-go/kest/policy"
 	"github.com/kest-go/kest/policy/cedaragent"
+	"github.com/kest-go/kest/policy/internal/resttest"
 	"github.com/kest-go/kest/policy/policytest"
 )
 
@@ -51,7 +52,7 @@ func TestBearerToken(t *testing.T) {
 		}
 		ask(cedaragent.Config{BearerToken: cedaragent.TokenFile(file)}, "Bearer "+token)
 	}
-	sent := f.requests.Load()
+	sent := f.Requests.Load()
 	for _, source := range []cedaragent.TokenSource{
 		cedaragent.StaticToken(""), cedaragent.StaticToken("SECRET\r\nX-Admin: 1"), cedaragent.StaticToken("Bearer SECRET"),
 		cedaragent.TokenFile(filepath.Join(t.TempDir(), "none")),
@@ -62,7 +63,7 @@ func TestBearerToken(t *testing.T) {
 			t.Error(text)
 		}
 	}
-	if f.requests.Load() != sent {
+	if f.Requests.Load() != sent {
 		t.Error("a request went out without the token")
 	}
 }
@@ -152,7 +153,7 @@ func TestMutualTLS(t *testing.T) {
 		d, err := evaluate(engine(t, cedaragent.Config{URL: address, TLS: config}))
 		t.Logf("%s: %s", name, mustRefuse(t, d, err, policy.ErrUnavailable))
 	}
-	if n := f.requests.Load(); n != 1 {
+	if n := f.Requests.Load(); n != 1 {
 		t.Errorf("%d requests", n)
 	}
 }
@@ -163,7 +164,7 @@ func TestUnixSocket(t *testing.T) {
 	serve(t, func(w http.ResponseWriter, r *http.Request) {
 		host, uri = r.Host, r.URL.Path
 		answer(allowed)(w, r)
-	}, on(net.Listen("unix", path)))
+	}, resttest.On(net.Listen("unix", path)))
 	for _, test := range []struct{ url, host, uri string }{
 		{"", "localhost", "/is_authorized"},
 		{"http://cedar.internal/v1", "cedar.internal", "/v1/is_authorized"}, // never resolved
@@ -188,7 +189,7 @@ func TestConnections(t *testing.T) {
 	for range 20 {
 		evaluate(e)
 	}
-	if n := f.conns.Load(); n != 1 {
+	if n := f.Conns.Load(); n != 1 {
 		t.Errorf("%d connections one after the other", n)
 	}
 	var wg sync.WaitGroup
@@ -205,7 +206,7 @@ func TestConnections(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if n := f.conns.Load(); n > 4 {
+	if n := f.Conns.Load(); n > 4 {
 		t.Errorf("%d connections; MaxConns is 4", n)
 	}
 	e.Close()

@@ -54,7 +54,7 @@ type Config struct {
 // New returns the engine of c behind a cache, or an error that joins every problem of c. It is safe for concurrent
 // use. Calls that miss at the same time each ask the engine: one caller's deadline must not decide for another.
 //
-// The result is a [policy.Checker] when the engine is one, and has the methods Revision() string, Policies()
+// The result is a [policy.Checker] or a [policy.Batcher] when the engine is one, and has the methods Revision() string, Policies()
 // []string and Close() error, which lead to the engine's. Policies returns nil and Close does nothing when the
 // engine has no such method.
 func New(c Config) (policy.Engine, error) {
@@ -67,10 +67,23 @@ func New(c Config) (policy.Engine, error) {
 		return nil, fmt.Errorf("decision cache config: %w", err)
 	}
 	e := &engine{inner: c.Engine, revision: revision, ignored: fields, answers: newAnswers(c.MaxEntries, c.TTL)}
-	if checker, ok := c.Engine.(policy.Checker); ok {
-		return &checked{e, checker}, nil
+	return e.as(c.Engine), nil
+}
+
+// as gives the engine the optional interfaces that the one behind it has, and no others: a Check would accept names
+// that nobody knows, and a batch would ask behind a denial where that saves nothing.
+func (e *engine) as(inner policy.Engine) policy.Engine {
+	checker, checks := inner.(policy.Checker)
+	batcher, batches := inner.(policy.Batcher)
+	switch {
+	case checks && batches:
+		return &checkedBatch{&batched{e, batcher}, checker}
+	case checks:
+		return &checked{e, checker}
+	case batches:
+		return &batched{e, batcher}
 	}
-	return e, nil
+	return e
 }
 
 func (c *Config) check(revision func() string) error {
@@ -97,32 +110,56 @@ type engine struct {
 	answers  *answers
 }
 
-// checked is an engine around a checker. Without one there must be no Check: it would accept names it knows nothing of.
 type checked struct {
 	*engine
 	policy.Checker
 }
 
+type checkedBatch struct {
+	*batched
+	policy.Checker
+}
+
 // Evaluate implements [policy.Engine].
 func (e *engine) Evaluate(ctx context.Context, name string, in *policy.Input) (policy.Decision, error) {
-	revision := e.revision() // before the look-up: what was current then may be answered, nothing older
-	if in == nil || revision == "" || ctx.Err() != nil {
-		return e.inner.Evaluate(ctx, name, in)
-	}
-	k, ok := keyOf(revision, name, in, &e.ignored)
-	if !ok {
-		return e.inner.Evaluate(ctx, name, in)
-	}
-	asked := time.Now()
-	if d, ok := e.answers.get(k, asked); ok {
-		return d, nil
+	q := e.look(ctx, name, in)
+	if q.found {
+		return q.decision, nil
 	}
 	d, err := e.inner.Evaluate(ctx, name, in)
-	// Only the decision knows which policies made it: a reload may have come since revision was read, and gone again.
-	if err == nil && d.Revision == revision && len(d.Revision)+len(d.Reason) <= maxAnswer {
-		e.answers.put(k, d, asked)
-	}
+	e.keep(&q, d, err)
 	return d, err
+}
+
+// query is what became of one look into the cache.
+type query struct {
+	decision policy.Decision
+	found    bool
+
+	key      key
+	revision string // "" when the answer cannot be kept
+	asked    time.Time
+}
+
+func (e *engine) look(ctx context.Context, name string, in *policy.Input) (q query) {
+	revision := e.revision() // before the look-up: what was current then may be answered, nothing older
+	if in == nil || revision == "" || ctx.Err() != nil {
+		return query{}
+	}
+	var ok bool
+	if q.key, ok = keyOf(revision, name, in, &e.ignored); !ok {
+		return query{}
+	}
+	q.revision, q.asked = revision, time.Now()
+	q.decision, q.found = e.answers.get(q.key, q.asked)
+	return q
+}
+
+func (e *engine) keep(q *query, d policy.Decision, err error) {
+	// Only the decision knows which policies made it: a reload may have come since revision was read, and gone again.
+	if q.revision != "" && err == nil && d.Revision == q.revision && len(d.Revision)+len(d.Reason) <= maxAnswer {
+		e.answers.put(q.key, d, q.asked)
+	}
 }
 
 // Revision leads to the engine's, or to [Config.Revision].

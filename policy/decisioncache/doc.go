@@ -7,7 +7,8 @@
 //
 // An answer is found again for the same policy, the same revision of the policies and the same input: all of it,
 // what [policy.Input.Document] leaves out included. It pays when an engine is slower than a hash of the input, which
-// takes a few microseconds: an OPA server or a large Rego policy, but hardly Cedar in the process.
+// takes a few microseconds, and more where there are many ancestors: an OPA server or a large Rego policy, but hardly
+// Cedar in the process.
 //
 // # What never comes from the cache
 //
@@ -15,8 +16,8 @@
 //   - Answers of another revision. The revision is read before the answer is looked up, so a reload counts from that
 //     instant; and an answer is kept only if it says itself that it is of that revision, so one that was under way
 //     during a reload is kept for neither.
-//   - Answers about attributes that are not JSON values, or are deeply nested or large, and answers whose reason is
-//     large. They are passed through.
+//   - Answers about attributes that are not JSON values or are deeply nested, about inputs of more than 64 KiB, such as
+//     those with a long lineage, and answers whose reason is large. They are passed through.
 //   - Answers to a context that has ended. The engine is asked, and says so.
 //
 // # What it cannot know

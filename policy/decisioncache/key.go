@@ -130,10 +130,8 @@ func (w *writer) input(in *policy.Input, skip *ignored) {
 	w.members(in.Object.Attributes, skip.object, 0)
 	w.environment(&in.Environment, skip)
 	w.number(in.TrustScore)
-	w.number(in.Lineage.Length)
-	w.texts(in.Lineage.Principals)
-	w.number(in.Lineage.MinTrust)
-	w.texts(in.Lineage.SourceTypes)
+	w.lineage(&in.Lineage)
+	w.labels(in.Labels)
 	w.members(in.Attributes, skip.attributes, 0)
 }
 
@@ -154,6 +152,8 @@ func (w *writer) environment(env *policy.Environment, skip *ignored) {
 		w.text(d.Approver)
 		w.long(d.NotAfter.Unix())
 		w.number(d.NotAfter.Nanosecond())
+		w.text(d.Signature)
+		w.text(d.ApproverKey)
 	}
 	w.text(env.Operation)
 	w.text(env.Classification)
@@ -163,6 +163,12 @@ func (w *writer) environment(env *policy.Environment, skip *ignored) {
 	if !skip.traceID {
 		w.text(env.TraceID)
 	}
+	w.flag(env.TrustOverride != nil)
+	if env.TrustOverride != nil {
+		w.number(*env.TrustOverride)
+	}
+	w.texts(env.RemovedTaints)
+	w.text(env.Sanitizer)
 }
 
 // members is an object without the members in skip. The number of members that remain is known before they are

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -28,15 +29,38 @@ func count(t *testing.T, ignore []string, inputs ...*policy.Input) int {
 	return m.Count()
 }
 
+// whole is an input that has one of everything.
+func whole() *policy.Input {
+	in := policytest.Input(40)
+	override, env := 40, &in.Environment
+	env.TrustOverride, env.RemovedTaints, env.Sanitizer = &override, []string{"pii"}, "scrub"
+	taints := []string{"pii"}
+	in.Lineage.History = policy.NewHistory(func() []policy.Ancestor {
+		return []policy.Ancestor{
+			{Operation: "first", User: "bob", Resource: "r", Taints: taints, RemovedTaints: taints, Labels: map[string]string{"a": "b"}, Parents: []int{1}},
+			{Operation: "second"},
+		}
+	})
+	return in
+}
+
 // TestEveryFieldCounts changes each field of the input, found by reflection, so one that is added to policy.Input
 // later and forgotten in the key fails here.
 func TestEveryFieldCounts(t *testing.T) {
 	fields := 0
 	var walk func(path string, find func(*policy.Input) reflect.Value)
 	walk = func(path string, find func(*policy.Input) reflect.Value) {
-		in := policytest.Input(40)
+		in := whole()
 		v := find(in)
 		switch {
+		case v.Type() == reflect.TypeFor[*policy.History](): // nobody may change what it returns, but for this test
+			walk(path, func(in *policy.Input) reflect.Value {
+				return reflect.ValueOf(find(in).Interface().(*policy.History).Past()).Elem()
+			})
+			v.SetZero() // and the history of a root is another one
+		case v.Kind() == reflect.Pointer:
+			walk(path, func(in *policy.Input) reflect.Value { return find(in).Elem() })
+			v.SetZero()
 		case v.Type() == reflect.TypeFor[time.Time]():
 			v.Set(reflect.ValueOf(v.Interface().(time.Time).Add(1)))
 		case v.Kind() == reflect.Struct:
@@ -52,7 +76,7 @@ func TestEveryFieldCounts(t *testing.T) {
 			v.SetBool(!v.Bool())
 		case v.Kind() == reflect.Slice:
 			if v.Len() == 0 {
-				t.Fatalf("%s: policytest.Input has none", path)
+				t.Fatalf("%s: the whole input has none", path)
 			}
 			walk(path+"[0]", func(in *policy.Input) reflect.Value { return find(in).Index(0) })
 			v.Set(reflect.Append(v, v.Index(0)))
@@ -62,12 +86,12 @@ func TestEveryFieldCounts(t *testing.T) {
 			t.Fatalf("%s: %s is not known here", path, v.Type())
 		}
 		fields++
-		if n := count(t, nil, policytest.Input(40), in); n != 2 {
+		if n := count(t, nil, whole(), in); n != 2 {
 			t.Errorf("%s does not count: %d questions, want 2", path, n)
 		}
 	}
 	walk("Input", func(in *policy.Input) reflect.Value { return reflect.ValueOf(in).Elem() })
-	if fields < 35 {
+	if fields < 80 {
 		t.Errorf("only %d fields were changed", fields)
 	}
 }
@@ -96,6 +120,22 @@ func TestNoTwoAreOne(t *testing.T) {
 		add(func(in *policy.Input) { in.Lineage.Principals, in.Lineage.SourceTypes = lists[0], lists[1] })
 		add(func(in *policy.Input) { in.Environment.ParentHashes, in.Environment.PolicyNames = lists[0], lists[1] })
 	}
+	one, past := 1, func(all ...policy.Ancestor) func(*policy.Input) {
+		return func(in *policy.Input) {
+			in.Lineage.History = policy.NewHistory(func() []policy.Ancestor { return all })
+		}
+	}
+	add(func(in *policy.Input) { in.Environment.TrustOverride = &one })
+	add(func(in *policy.Input) { in.Environment.RemovedTaints = []string{""} }) // the same bytes but for the flag
+	add(func(in *policy.Input) { in.Labels = map[string]string{"a": "b"} })
+	add(func(in *policy.Input) { in.Labels = map[string]string{"ab": ""} })
+	add(past(policy.Ancestor{Labels: map[string]string{"a": "b"}}))
+	add(past(policy.Ancestor{Taints: []string{"a"}}))
+	add(past(policy.Ancestor{RemovedTaints: []string{"a"}}))
+	add(past(policy.Ancestor{}, policy.Ancestor{}))
+	add(past(policy.Ancestor{}, policy.Ancestor{Parents: []int{0}}))
+	add(past(policy.Ancestor{Operation: "ab"}))
+	add(past(policy.Ancestor{Operation: "a", Classification: "b"}))
 	add(func(in *policy.Input) { in.Subject.User, in.Subject.Agent = "ab", "" })
 	add(func(in *policy.Input) { in.Subject.User, in.Subject.Agent = "a", "b" })
 	add(func(in *policy.Input) { in.Subject.User, in.Subject.Agent = "", "ab" })
@@ -157,6 +197,25 @@ func TestWhatCannotBeHashedPasses(t *testing.T) {
 		}
 		if asked != 2 {
 			t.Errorf("%s is cached", name)
+		}
+	}
+}
+
+// TestLongHistories: what does not fit is not cached, and is not walked to its end for each of its lists.
+func TestLongHistories(t *testing.T) {
+	for name, test := range map[string]struct {
+		ancestors, text, asked int
+	}{"fits": {20, 100, 1}, "long": {20, 8 << 10, 2}, "many": {5000, 10, 2}} {
+		in := policytest.Input(40)
+		in.Lineage.History = policy.NewHistory(func() []policy.Ancestor {
+			all := make([]policy.Ancestor, test.ancestors)
+			for i := range all {
+				all[i].Operation = strconv.Itoa(i) + strings.Repeat("x", test.text)
+			}
+			return all
+		})
+		if n := count(t, nil, in); n != test.asked {
+			t.Errorf("%s: asked %d times, want %d", name, n, test.asked)
 		}
 	}
 }

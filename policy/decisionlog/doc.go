@@ -14,6 +14,7 @@
 //	duration     of the evaluation; in the event duration_ns
 //	reason       what the engine said, or its error
 //	input        what the policy saw, masked
+//	input_masked   the paths of the masks that hid something in it: it is not what the policy saw
 //	input_dropped  why there is no input though [Config.Input] asks for it
 //
 // The members are bounded and valid UTF-8. A denial is in the guard's own log and in a signed record as well; this
@@ -28,6 +29,15 @@
 //
 // identity, the outer trust_score and environment.parent_hash are left out: they repeat subject and parent_hashes, so
 // a mask for the one would leave the other.
+//
+// The lineage says of the ancestors what the rest says of the call, and a mask for the one does not reach the other. To
+// show no user, agent, task, label and resource takes all of these:
+//
+//	subject.user   lineage.users.*.user    lineage.ancestors.*.user
+//	subject.agent                          lineage.ancestors.*.agent
+//	subject.task                           lineage.ancestors.*.task
+//	labels         lineage.labels          lineage.ancestors.*.labels
+//	object         lineage.resources       lineage.ancestors.*.resource
 //
 // # What it cannot change
 //

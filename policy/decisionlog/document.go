@@ -16,31 +16,34 @@ var (
 	errKind  = errors.New("its attributes hold something that is not a JSON value")
 )
 
-// redact returns the masked input as JSON. Its errors repeat nothing of the input.
-func (e *engine) redact(in *policy.Input) (text []byte, err error) {
+// redact returns the masked input as JSON, and the paths of the masks that hid something. Its errors repeat nothing of
+// the input.
+func (e *engine) redact(in *policy.Input) (text []byte, masked []string, err error) {
 	defer func() {
 		if recover() != nil {
-			text, err = nil, errors.New("masking panicked")
+			text, masked, err = nil, nil, errors.New("masking panicked")
 		}
 	}()
 	doc, err := documentOf(in, e.maxInput)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	for i := range e.rules {
-		r := &e.rules[i]
+	for _, r := range e.rules { // a copy: it notes what it did
 		if err := r.apply(doc, r.path, false); err != nil {
-			return nil, fmt.Errorf("mask %.100q: %w", r.Path, err)
+			return nil, nil, fmt.Errorf("mask %.100q: %w", r.Path, err)
+		}
+		if r.hid {
+			masked = append(masked, r.Path)
 		}
 	}
 	text, err = json.Marshal(doc)
 	if err != nil {
-		return nil, errKind
+		return nil, nil, errKind
 	}
 	if len(text) > e.maxInput {
-		return nil, errLarge
+		return nil, nil, errLarge
 	}
-	return text, nil
+	return text, masked, nil
 }
 
 // documentOf is what the policy saw, without the members that repeat others, and shares nothing with in.
@@ -111,16 +114,35 @@ func (c *copier) object(object map[string]any, depth int) any {
 	return out
 }
 
-// sampleDocument has every member that an input can have, except for the caller's attributes.
+// sampleDocument has every member that an input can have, except for the caller's attributes and labels.
 func sampleDocument() map[string]any {
-	one := []string{""}
+	one, score := []string{""}, 0
 	doc, _ := documentOf(&policy.Input{
-		Subject:     policy.Subject{Taints: one},
-		Environment: policy.Environment{ParentHashes: one, PolicyNames: one, ActiveDeviations: make([]policy.Deviation, 1)},
-		Lineage:     policy.Lineage{Principals: one, SourceTypes: one},
+		Subject: policy.Subject{Taints: one},
+		Environment: policy.Environment{
+			ParentHashes: one, PolicyNames: one, ActiveDeviations: make([]policy.Deviation, 1), TrustOverride: &score, RemovedTaints: one,
+		},
+		Lineage: policy.Lineage{
+			Principals: one, SourceTypes: one,
+			History: policy.NewHistory(func() []policy.Ancestor {
+				return []policy.Ancestor{{
+					User: "x", Resource: "x", Taints: one, RemovedTaints: one, Labels: map[string]string{"": ""}, Parents: []int{0},
+				}}
+			}),
+		},
 	}, maxDepth)
+	doc["labels"] = labels{}
+	lineage, _ := doc["lineage"].(map[string]any)
+	ancestors, _ := lineage["ancestors"].([]any)
+	for _, a := range ancestors {
+		a.(map[string]any)["labels"] = labels{}
+	}
 	return doc
 }
+
+// labels stands in the sample for texts of any names. A rule for the label "a.b" that is written without the backslash
+// would hide nothing.
+type labels struct{}
 
 // reaches reports whether path can lead to something in the sample. An empty object is the caller's, so anything
 // may be in it.
@@ -138,6 +160,8 @@ func reaches(sample any, path []segment) bool {
 		return len(v) == 0
 	case []any:
 		return path[0].star && reaches(v[0], path[1:])
+	case labels:
+		return len(path) == 1
 	}
 	return false
 }

@@ -23,7 +23,7 @@ func Example() {
 		Input:  true,
 		Mask: []decisionlog.Mask{
 			{Path: "attributes.card", With: "***"},
-			{Path: "attributes.nested"}, {Path: "environment"}, {Path: "lineage"}, {Path: "object"}, {Path: "subject"},
+			{Path: "attributes.nested"}, {Path: "environment"}, {Path: "labels"}, {Path: "lineage"}, {Path: "object"}, {Path: "subject"},
 		},
 	})
 	if err != nil {
@@ -33,5 +33,5 @@ func Example() {
 		log.Fatal(err)
 	}
 	// Output:
-	// {"level":"WARN","msg":"kest: policy decision","result":"deny","policy":"kest/allow_trusted","tier":"function","operation":"payments.process","workload":"spiffe://example.org/payments","revision":"mock","reason":"the mock denies everything","entry_id":"0190e2b0-7b3a-7c3e-8a53-6f1c8a5f0001","trace_id":"0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","input":{"attributes":{"card":"***"}}}
+	// {"level":"WARN","msg":"kest: policy decision","result":"deny","policy":"kest/allow_trusted","tier":"function","operation":"payments.process","workload":"spiffe://example.org/payments","revision":"mock","reason":"the mock denies everything","entry_id":"0190e2b0-7b3a-7c3e-8a53-6f1c8a5f0001","trace_id":"0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","input":{"attributes":{"card":"***"}},"input_masked":"attributes.card attributes.nested environment labels lineage object subject"}
 }

@@ -16,7 +16,7 @@ import (
 )
 
 // DefaultMaxInput is the default of [Config.MaxInput].
-const DefaultMaxInput = 16 << 10
+const DefaultMaxInput = 64 << 10
 
 // Config says what is logged. Only Engine has to be set.
 type Config struct {
@@ -37,14 +37,16 @@ type Config struct {
 	// Mask hides parts of the input, in this order. It does not touch the other members of the record.
 	Mask []Mask
 
-	// MaxInput bounds the input in bytes, before and after masking; a longer one is dropped. 0 means [DefaultMaxInput].
+	// MaxInput bounds the input in bytes, after masking, and the attributes before it, too; a longer one is dropped. 0
+	// means [DefaultMaxInput], which holds a lineage of about 100 entries; where there are longer ones, mask
+	// lineage.ancestors.
 	MaxInput int
 }
 
 // New returns the engine of c with a log, or an error that joins every problem of c. It is safe for concurrent use if
 // the functions in Mask are.
 //
-// The result is a [policy.Checker] when the engine is one, and has the methods Revision() string, Policies()
+// The result is a [policy.Checker] or a [policy.Batcher] when the engine is one, and has the methods Revision() string, Policies()
 // []string and Close() error, which lead to the engine's. They return "", nil and nil when the engine has no such
 // method.
 func New(c Config) (policy.Engine, error) {
@@ -63,10 +65,23 @@ func New(c Config) (policy.Engine, error) {
 		inner: c.Engine, logger: c.Logger, oneIn: uint64(max(c.SampleAllows, 1)),
 		input: c.Input, rules: rules, maxInput: cmp.Or(c.MaxInput, DefaultMaxInput),
 	}
-	if checker, ok := c.Engine.(policy.Checker); ok {
-		return &checked{e, checker}, nil
+	return e.as(c.Engine), nil
+}
+
+// as gives the engine the optional interfaces that the one behind it has, and no others: a Check would accept names
+// that nobody knows, and a batch would ask behind a denial where that saves nothing.
+func (e *engine) as(inner policy.Engine) policy.Engine {
+	checker, checks := inner.(policy.Checker)
+	batcher, batches := inner.(policy.Batcher)
+	switch {
+	case checks && batches:
+		return &checkedBatch{&batched{e, batcher}, checker}
+	case checks:
+		return &checked{e, checker}
+	case batches:
+		return &batched{e, batcher}
 	}
-	return e, nil
+	return e
 }
 
 type engine struct {
@@ -78,9 +93,13 @@ type engine struct {
 	maxInput int
 }
 
-// checked is an engine around a checker. Without one there must be no Check: it would accept names it knows nothing of.
 type checked struct {
 	*engine
+	policy.Checker
+}
+
+type checkedBatch struct {
+	*batched
 	policy.Checker
 }
 

@@ -36,6 +36,7 @@ type Mask struct {
 type rule struct {
 	Mask
 	path []segment
+	hid  bool // something in one input
 }
 
 func newRules(masks []Mask) ([]rule, error) {
@@ -53,7 +54,7 @@ func newRules(masks []Mask) ([]rule, error) {
 			errs = append(errs, fmt.Errorf("mask %.100q: a logged input has no such member (identity, the outer trust_score and "+
 				"environment.parent_hash are never logged: they repeat subject and parent_hashes)", m.Path))
 		}
-		rules = append(rules, rule{m, path})
+		rules = append(rules, rule{Mask: m, path: path})
 	}
 	return rules, errors.Join(errs...)
 }
@@ -132,6 +133,7 @@ func (r *rule) elements(list []any, rest []segment) error {
 
 // hide returns what stands in the place of value; nil is nothing.
 func (r *rule) hide(value any) (masked, error) {
+	r.hid = true
 	switch {
 	case r.Func != nil:
 		if done, ok := value.(masked); ok {

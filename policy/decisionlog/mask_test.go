@@ -120,6 +120,21 @@ func TestMasks(t *testing.T) {
 	}
 }
 
+// withHistory is an input with something to hide in every part of its lineage.
+func withHistory() *policy.Input {
+	in := policytest.Input(40)
+	in.Environment.RemovedTaints, in.Environment.Sanitizer = []string{"pii-a"}, "scrub-a"
+	in.Labels = map[string]string{"level": "secret-a"}
+	in.Lineage.History = policy.NewHistory(func() []policy.Ancestor {
+		return []policy.Ancestor{
+			{Operation: "orders.take", User: "alice", Agent: "agent-7", Task: "payments:write", Resource: "order/ORD-123", Taints: []string{"pii-b"},
+				RemovedTaints: []string{"pii-a"}, Sanitizer: "scrub-b", Labels: map[string]string{"level": "secret-b"}},
+			{Operation: "orders.check", Parents: []int{0}}, // nobody's: its members are null
+		}
+	})
+	return in
+}
+
 // TestMaskHidesEverywhere: a rule for one member leaves no copy of its value anywhere in the record's input.
 func TestMaskHidesEverywhere(t *testing.T) {
 	for path, hidden := range map[string]string{
@@ -128,9 +143,34 @@ func TestMaskHidesEverywhere(t *testing.T) {
 		"object.id": "ORD-123", "object.attributes": "urgent", "object.attributes.*": "urgent", "object.*": "urgent",
 		"attributes": secret, "*": secret, "*.*": secret, "environment.active_deviations.*.approver": "ciso",
 	} {
-		r := logInput(t, policytest.Input(77), decisionlog.Config{Mask: []mask{{Path: path}}})
+		in := policytest.Input(77)
+		in.Lineage.History = nil // it says of ancestors what the rest says of the call
+		r := logInput(t, in, decisionlog.Config{Mask: []mask{{Path: path}}})
 		if text, _ := json.Marshal(r["input"]); strings.Contains(string(text), hidden) || r["input"] == nil {
 			t.Errorf("%s: %s (%v)", path, text, r["input_dropped"])
+		}
+	}
+	for _, test := range []struct {
+		hidden string
+		paths  string // as in the package comment
+	}{
+		{"alice", "subject.user lineage.users.*.user lineage.ancestors.*.user"}, {"agent-7", "subject.agent lineage.ancestors.*.agent"},
+		{"payments:write", "subject.task lineage.ancestors.*.task"}, {"secret-", "labels lineage.labels lineage.ancestors.*.labels"},
+		{"secret-", "labels.* lineage.labels.*.value lineage.ancestors.*.labels.level"},
+		{"ORD-123", "object lineage.resources lineage.ancestors.*.resource"}, {"scrub-", "environment.sanitizer lineage.ancestors.*.sanitizer"},
+		{"pii-", "environment.removed_taints lineage.ancestors.*.removed_taints.* lineage.taints.* lineage.ancestors.*.taints"},
+	} {
+		in := withHistory()
+		var masks []mask
+		for path := range strings.FieldsSeq(test.paths) {
+			masks = append(masks, mask{Path: path})
+		}
+		if text, _ := json.Marshal(logInput(t, in, decisionlog.Config{})["input"]); strings.Count(string(text), test.hidden) < len(masks) {
+			t.Errorf("%s is not in all of %s: %s", test.hidden, test.paths, text)
+		}
+		r := logInput(t, in, decisionlog.Config{Mask: masks})
+		if text, _ := json.Marshal(r["input"]); strings.Contains(string(text), test.hidden) || r["input"] == nil {
+			t.Errorf("%s: %s (%v)", test.paths, text, r["input_dropped"])
 		}
 	}
 	r := logInput(t, policytest.Input(77), decisionlog.Config{Mask: []mask{{Path: "subject.trust_score"}, {Path: "lineage"}}})
@@ -165,7 +205,7 @@ func TestMaskFails(t *testing.T) {
 		{"a value instead of a list", mask{Path: "attributes.cards.*"}, map[string]any{"cards": secret}, "plain value"},
 		{"a list below a star", mask{Path: "attributes.*.number"}, map[string]any{"x": []any{map[string]any{"number": secret}}}, "list"},
 		{"a list in a list", mask{Path: "attributes.cards.*.number"}, map[string]any{"cards": []any{[]any{map[string]any{"number": secret}}}}, "list"},
-		{"large", mask{Path: "attributes.x"}, map[string]any{"a": strings.Repeat(secret, 1000)}, "too large"},
+		{"large", mask{Path: "attributes.x"}, map[string]any{"a": strings.Repeat(secret, 5000)}, "too large"},
 		{"many", mask{Path: "attributes.x"}, map[string]any{"a": make([]any, 1<<20)}, "too large"},
 		{"deep", mask{Path: "attributes.x"}, map[string]any{"a": deep}, "too deeply"},
 		{"no JSON", mask{Path: "attributes.x"}, map[string]any{"a": struct{ S string }{secret}}, "not a JSON value"},
@@ -225,7 +265,9 @@ func TestMaxInput(t *testing.T) {
 func TestMaskConfig(t *testing.T) {
 	for _, path := range []string{
 		"attributes", "attributes.x", "attributes.*", "attributes.*.x.*", "object.attributes.a.b", "subject.user", "*", "*.*",
-		"environment.active_deviations.*.reason", "subject.taints", "subject.taints.*", "lineage", `attributes.a\.b\*\\`, "attributes.ключ", "*.attributes.x",
+		"environment.active_deviations.*.reason", "subject.taints", "subject.taints.*", "lineage", "labels", "labels.level", "labels.*",
+		"environment.trust_override", "environment.active_deviations.*.approver_key", "lineage.steps.*.outcome", "lineage.users.*.user", "lineage.labels.*.value",
+		"lineage.ancestors", "lineage.ancestors.*.user", "lineage.ancestors.*.labels.ssn", "lineage.ancestors.*.parents.*", "lineage.*.*.user", "lineage.resources.*", `attributes.a\.b\*\\`, "attributes.ключ", "*.attributes.x",
 	} {
 		if _, err := decisionlog.New(decisionlog.Config{Engine: policytest.Allow(), Mask: []mask{{Path: path}}}); err != nil {
 			t.Errorf("%q: %v", path, err)
@@ -235,6 +277,7 @@ func TestMaskConfig(t *testing.T) {
 		"", ".", "attributes.", ".attributes", "attributes..x", "attributes.x*", "attributes.**", "attributes.*x", `attributes.x\`, `attributes.\x`,
 		"attributes[0]", "$.attributes", "/attributes/x", "Attributes.x", "attribute", "subject.usr", "subject.user.name", "subject.taints.x",
 		"subject.*.x", "environment.*.policy", "environment.active_deviations.reason", "identity.user", "identity", "trust_score", "environment.parent_hash",
+		"lineage.users.user", "lineage.ancestors.user", "lineage.ancestors.*.users", "lineage.labels.ssn", "lineage.history", "labels.a.b", "lineage.ancestors.*.labels.a.b", "labels.*.x",
 		"attributes.a\nb", "attributes.a\x00", "attributes.\xff", "attributes." + strings.Repeat("a", 2000), strings.Repeat("*.", 40) + "*",
 	} {
 		_, err := decisionlog.New(decisionlog.Config{Engine: policytest.Allow(), Mask: []mask{{Path: path}}})

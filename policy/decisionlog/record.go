@@ -86,11 +86,13 @@ func (e *engine) record(in *policy.Input, a *answer) []slog.Attr {
 	add("entry_id", in.Environment.EntryID, maxName)
 	add("trace_id", in.Environment.TraceID, maxName)
 	if e.input {
-		if text, err := e.redact(in); err != nil {
+		text, masked, err := e.redact(in)
+		if err != nil {
 			add("input_dropped", err.Error(), maxReason)
-		} else {
-			attrs = append(attrs, slog.Any("input", json.RawMessage(text)))
+			return attrs
 		}
+		attrs = append(attrs, slog.Any("input", json.RawMessage(text)))
+		add("input_masked", strings.Join(masked, " "), maxReason)
 	}
 	return attrs
 }

@@ -33,8 +33,8 @@ func TestConnectionReuse(t *testing.T) {
 	for range 50 {
 		evaluate(e)
 	}
-	if f.requests.Load() != 50 || f.conns.Load() != 1 {
-		t.Errorf("%d requests on %d connections; want 50 on 1", f.requests.Load(), f.conns.Load())
+	if f.Requests.Load() != 50 || f.Conns.Load() != 1 {
+		t.Errorf("%d requests on %d connections; want 50 on 1", f.Requests.Load(), f.Conns.Load())
 	}
 }
 
@@ -59,7 +59,7 @@ func TestConcurrency(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if n := f.conns.Load(); n > 4 {
+	if n := f.Conns.Load(); n > 4 {
 		t.Errorf("%d connections; MaxConns is 4", n)
 	}
 }
@@ -104,8 +104,8 @@ func TestClose(t *testing.T) {
 	}
 	d, err := evaluate(e)
 	mustRefuse(t, d, err, policy.ErrUnavailable)
-	if f.requests.Load() != 2 {
-		t.Errorf("%d requests", f.requests.Load())
+	if f.Requests.Load() != 2 {
+		t.Errorf("%d requests", f.Requests.Load())
 	}
 }
 
@@ -135,7 +135,7 @@ func TestEnvironmentProxyIsNotUsed(t *testing.T) {
 	if out, err := cmd.CombinedOutput(); err != nil || !bytes.Contains(out, []byte("--- PASS: TestEnvironmentProxyIsNotUsed")) {
 		t.Errorf("%v\n%s", err, out)
 	}
-	if proxy.requests.Load() != 0 {
+	if proxy.Requests.Load() != 0 {
 		t.Error("the proxy got the policy input")
 	}
 }
@@ -163,7 +163,7 @@ func TestBurstsReuseConnections(t *testing.T) {
 		wg.Wait()
 		time.Sleep(100 * time.Millisecond) // the connections return to the pool behind the answers
 	}
-	if n := f.conns.Load(); n != burst {
+	if n := f.Conns.Load(); n != burst {
 		t.Errorf("%d connections for bursts of %d", n, burst)
 	}
 }

@@ -21,7 +21,7 @@ func TestContract(t *testing.T) {
 			f = serve(t, play)
 			return engine(t, opa.Config{URL: f.URL})
 		},
-		Requests: func() int { return int(f.requests.Load()) },
+		Requests: func() int { return int(f.Requests.Load()) },
 	})
 }
 

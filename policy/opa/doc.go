@@ -44,7 +44,11 @@
 //
 //	policy.ErrUnknownPolicy  the name is not a policy name; nothing was sent
 //	policy.ErrUnavailable    no connection, no complete answer in time, a status other than 2xx, no bearer token
-//	policy.ErrIndefinite     an answer without a definite boolean, or an input that cannot be sent
+//	policy.ErrIndefinite     an answer without a definite boolean, a policy that fails (conflicting values, an error of
+//	                         a built-in function), or an input that cannot be sent
+//
+// An input cannot be sent when it holds text that is not UTF-8, or attributes that are not JSON values, is nested deeper
+// than 64, or is larger than [Config.MaxRequest]; 128 ancestors take about 50 KB of it.
 //
 // OPA says {} both for a package that it does not have and for a rule that is undefined, so an unknown policy is
 // ErrIndefinite here. Nothing is retried, and no redirect is followed: the policy input must not go to a host

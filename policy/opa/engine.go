@@ -3,12 +3,12 @@ package opa
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/url"
+	"slices"
 
 	"github.com/kest-go/kest/policy"
 	"github.com/kest-go/kest/policy/internal/rest"
@@ -21,6 +21,7 @@ type Engine struct {
 	endpoint *url.URL // …/v1/data
 	query    string
 	decider  decider
+	limit    int // bytes of a question
 }
 
 var (
@@ -46,6 +47,7 @@ func New(c Config) (*Engine, error) {
 	}
 	return &Engine{
 		client: rest.New(client, base), endpoint: base.JoinPath("v1", "data"), query: query.Encode(), decider: newDecider(path),
+		limit: int(client.MaxRequest),
 	}, nil
 }
 
@@ -67,25 +69,29 @@ func (e *Engine) ask(ctx context.Context, name string, in *policy.Input) (policy
 	if e == nil || e.client == nil {
 		return policy.Decision{}, fmt.Errorf("%w: the engine was not made by opa.New", policy.ErrUnavailable)
 	}
-	if in == nil {
-		return policy.Decision{}, indefinite("there is no input")
-	}
-	question, err := json.Marshal(map[string]*policy.Input{"input": in})
-	if err != nil { // the text could repeat an attribute
-		return policy.Decision{}, indefinite("the input cannot be encoded; attributes must hold JSON values only")
+	body, err := question(in, e.limit)
+	if err != nil {
+		return policy.Decision{}, err
 	}
 	address := e.endpoint.JoinPath(name) // the name is valid, so there is nothing to escape or to clean
 	address.RawQuery = e.query
-	answer, err := e.client.Post(ctx, address.String(), question)
+	answer, err := e.client.Post(ctx, address.String(), body)
 	if err != nil {
 		return policy.Decision{}, classed(err)
 	}
 	return e.decider.decide(answer)
 }
 
+// faults are OPA's words for a policy that was evaluated and has no value because of what it says itself: the server is
+// there, and would say the same again.
+var faults = [...]string{"eval_conflict_error", "eval_builtin_error", "eval_type_error", "eval_with_merge_error"}
+
 // classed gives an error of the client its class.
 func classed(err error) error {
 	if _, ok := errors.AsType[*rest.IndefiniteError](err); ok {
+		return fmt.Errorf("%w: %w", policy.ErrIndefinite, err)
+	}
+	if status, ok := errors.AsType[*rest.StatusError](err); ok && slices.Contains(faults[:], status.Word) {
 		return fmt.Errorf("%w: %w", policy.ErrIndefinite, err)
 	}
 	return fmt.Errorf("%w: %w", policy.ErrUnavailable, err)

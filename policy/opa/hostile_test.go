@@ -86,7 +86,7 @@ func TestServersThatNeverFinish(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := serveWire(t, f)
 			start := time.Now()
-			d, err := evaluate(engine(t, opa.Config{URL: w.url(), Timeout: 150 * time.Millisecond}))
+			d, err := evaluate(engine(t, opa.Config{URL: w.URL, Timeout: 150 * time.Millisecond}))
 			mustRefuse(t, d, err, policy.ErrUnavailable)
 			if !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("cause is not the deadline: %v", err)
@@ -94,8 +94,8 @@ func TestServersThatNeverFinish(t *testing.T) {
 			if took := time.Since(start); took > 3*time.Second {
 				t.Errorf("took %v", took)
 			}
-			if w.count.Load() != 1 {
-				t.Errorf("%d connections; nothing is retried", w.count.Load())
+			if w.Conns.Load() != 1 {
+				t.Errorf("%d connections; nothing is retried", w.Conns.Load())
 			}
 		})
 	}
@@ -167,13 +167,13 @@ func TestServersThatMisbehave(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := serveWire(t, test.f)
-			d, err := evaluate(engine(t, opa.Config{URL: w.url()}))
+			d, err := evaluate(engine(t, opa.Config{URL: w.URL}))
 			mustRefuse(t, d, err, test.want)
 			if errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("only the deadline ended it: %v", err)
 			}
-			if w.count.Load() != 1 {
-				t.Errorf("%d connections; nothing is retried", w.count.Load())
+			if w.Conns.Load() != 1 {
+				t.Errorf("%d connections; nothing is retried", w.Conns.Load())
 			}
 		})
 	}
@@ -192,7 +192,7 @@ func TestServersThatAreOld(t *testing.T) {
 		"data after the body": sized + allowed + `{"result":false}`, // belongs to no request
 	} {
 		w := serveWire(t, func(c net.Conn, _ *http.Request) { io.WriteString(c, text) })
-		if d, err := evaluate(engine(t, opa.Config{URL: w.url()})); err != nil || !d.Allow {
+		if d, err := evaluate(engine(t, opa.Config{URL: w.URL})); err != nil || !d.Allow {
 			t.Errorf("%s: %+v, %v", name, d, err)
 		}
 	}
@@ -220,7 +220,7 @@ func TestMaxResponse(t *testing.T) {
 			io.WriteString(c, start)
 			flood(c, strings.Repeat(unit, 64<<10))
 		})
-		e := engine(t, opa.Config{URL: w.url()})
+		e := engine(t, opa.Config{URL: w.URL})
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		_, err := evaluate(e)
@@ -290,7 +290,7 @@ func TestContext(t *testing.T) {
 	w := serveWire(t, func(c net.Conn, _ *http.Request) { hold(c) })
 	tokens := 0
 	source := func(context.Context) (string, error) { tokens++; return "t", nil }
-	e := engine(t, opa.Config{URL: w.url(), Timeout: time.Minute, BearerToken: source})
+	e := engine(t, opa.Config{URL: w.URL, Timeout: time.Minute, BearerToken: source})
 	ask := func(ctx context.Context) error {
 		t.Helper()
 		d, err := e.Evaluate(ctx, "kest/x", policytest.Input(1))
@@ -299,8 +299,8 @@ func TestContext(t *testing.T) {
 	}
 	cancelled, cancel := context.WithCancelCause(t.Context())
 	cancel(errors.New("the caller's own reason"))
-	if err := ask(cancelled); !errors.Is(err, context.Canceled) || w.count.Load() != 0 || tokens != 0 {
-		t.Errorf("cancelled before: %v, %d connections, %d tokens", err, w.count.Load(), tokens)
+	if err := ask(cancelled); !errors.Is(err, context.Canceled) || w.Conns.Load() != 0 || tokens != 0 {
+		t.Errorf("cancelled before: %v, %d connections, %d tokens", err, w.Conns.Load(), tokens)
 	}
 	during, cancel := context.WithCancelCause(t.Context())
 	time.AfterFunc(50*time.Millisecond, func() { cancel(errors.New("the caller's own reason")) })
@@ -317,7 +317,7 @@ func TestContext(t *testing.T) {
 // The default timeout is 1 s (SPEC §7).
 func TestDefaultTimeout(t *testing.T) {
 	w := serveWire(t, func(c net.Conn, _ *http.Request) { hold(c) })
-	e, err := opa.New(opa.Config{URL: w.url()})
+	e, err := opa.New(opa.Config{URL: w.URL})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -343,7 +343,7 @@ func TestErrorsDoNotQuoteTheServer(t *testing.T) {
 		"HTTP/1.1 400 X\r\n\r\n" + `{"code":"EVIL","message":"EVIL","errors":[{"code":"EVIL words"}]}`,
 	} {
 		w := serveWire(t, func(c net.Conn, _ *http.Request) { io.WriteString(c, text) })
-		d, err := evaluate(engine(t, opa.Config{URL: w.url()}))
+		d, err := evaluate(engine(t, opa.Config{URL: w.URL}))
 		if err == nil || d.Allow {
 			t.Errorf("%q: %+v", text, d)
 			continue

@@ -163,8 +163,8 @@ func TestRealPolicies(t *testing.T) {
 		hint  string
 	}{
 		"odd/set":                 {policy.ErrIndefinite, "an array"},
-		"odd/conflict":            {policy.ErrUnavailable, "eval_conflict_error"},
-		"odd/builtin":             {policy.ErrUnavailable, "eval_builtin_error"},
+		"odd/conflict":            {policy.ErrIndefinite, "eval_conflict_error"},
+		"odd/builtin":             {policy.ErrIndefinite, "eval_builtin_error"},
 		"odd/none":                {policy.ErrIndefinite, "no result"},
 		"kest/undefined":          {policy.ErrIndefinite, `no "result.allow"`},
 		"kest/undefined/allow":    {policy.ErrIndefinite, "no result"},

@@ -95,7 +95,7 @@ func TestBadTokens(t *testing.T) {
 			t.Errorf("%v does not wrap its cause", err)
 		}
 	}
-	if n := f.requests.Load(); n != 0 {
+	if n := f.Requests.Load(); n != 0 {
 		t.Errorf("%d requests without the token", n)
 	}
 }
@@ -110,7 +110,7 @@ func TestTokenIsNeverPrinted(t *testing.T) {
 		fmt.Fprintf(c, "%s\r\n%s: x\r\n\r\n%s", token, token, token)
 	})
 	source := opa.StaticToken(secretToken)
-	c := opa.Config{URL: echo.url(), BearerToken: source}
+	c := opa.Config{URL: echo.URL, BearerToken: source}
 	e := engine(t, c)
 	_, failed := evaluate(e)
 	if failed == nil {
@@ -135,10 +135,10 @@ func TestTokenIsNeverPrinted(t *testing.T) {
 			t.Errorf("token shows as %q in …%s…", form, out.Bytes()[max(0, i-80):i])
 		}
 	}
-	if s := fmt.Sprintf("%#v", e); s != "opa at "+echo.url()+"/v1/data" {
+	if s := fmt.Sprintf("%#v", e); s != "opa at "+echo.URL+"/v1/data" {
 		t.Errorf("%%#v of an engine is %s", s)
 	}
-	for _, want := range []string{"[redacted]", "opa.TokenSource([redacted])", "opa at " + echo.url()} {
+	for _, want := range []string{"[redacted]", "opa.TokenSource([redacted])", "opa at " + echo.URL} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("nothing printed as %s", want)
 		}

@@ -137,7 +137,7 @@ func TestWrongScheme(t *testing.T) {
 	if text := mustRefuse(t, d, err, policy.ErrUnavailable); !strings.Contains(text, "scheme") {
 		t.Error(text)
 	}
-	if plain.requests.Load() != 0 {
+	if plain.Requests.Load() != 0 {
 		t.Error("a request went out in the clear")
 	}
 }
@@ -165,8 +165,8 @@ func TestUnixSocket(t *testing.T) {
 			t.Errorf("%+v: %+v, %v, host %q, path %q", test, d, err, host, uri)
 		}
 	}
-	if f.requests.Load() != 2 {
-		t.Errorf("%d requests over the socket", f.requests.Load())
+	if f.Requests.Load() != 2 {
+		t.Errorf("%d requests over the socket", f.Requests.Load())
 	}
 }
 

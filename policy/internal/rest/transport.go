@@ -60,9 +60,18 @@ func OnlyLoopback(_ context.Context, _, address string, _ syscall.RawConn) error
 	return nil
 }
 
+// A StatusError says that the server answered with a status that is not a success. Word is what [Config.Code] found in
+// the answer, or "".
+type StatusError struct {
+	Word string
+	text string
+}
+
+func (e *StatusError) Error() string { return e.text }
+
 // statusFault explains a status that is not a success.
 func (c *Client) statusFault(status int, body []byte) error {
-	hint := ""
+	hint, word := "", ""
 	switch {
 	case status == http.StatusUnauthorized || status == http.StatusForbidden:
 		hint = "; check BearerToken or the client certificate"
@@ -72,11 +81,11 @@ func (c *Client) statusFault(status int, body []byte) error {
 		hint = "; redirects are not followed, so set the address to where the server really is"
 	}
 	if c.config.Code != nil {
-		if word := c.config.Code(body); word != "" {
+		if word = c.config.Code(body); word != "" {
 			hint = " (" + word + ")" + hint
 		}
 	}
-	return fmt.Errorf("the server answered %d %s%s", status, http.StatusText(status), hint)
+	return &StatusError{Word: word, text: fmt.Sprintf("the server answered %d %s%s", status, http.StatusText(status), hint)}
 }
 
 // A fault is a cause whose text has been made short and printable.
