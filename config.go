@@ -54,7 +54,8 @@ type Config struct {
 	// data → contains_data, critic → requires_review, sanitizer → sanitized.
 	Classifications map[string][]string
 
-	// PolicyTimeout bounds each policy evaluation; 0 means 1 s.
+	// PolicyTimeout bounds each policy evaluation, and those of a tier that the engine answers at once (policy.Batcher) as
+	// one; 0 means 1 s.
 	PolicyTimeout time.Duration
 	// Limits bound entries and passports; zero fields mean the defaults of SPEC §12.
 	Limits lineage.Limits

@@ -13,9 +13,9 @@
 //	allow if input.trust_score >= 40
 //
 // The rule's value is a boolean, or the object {"allow": boolean} and nothing else. Only true allows. A rule that
-// has no value, or another one, is an error that matches [policy.ErrIndefinite]; a name without a package and an
-// allow rule matches [policy.ErrUnknownPolicy]; everything else that goes wrong, deadlines included, matches
-// [policy.ErrUnavailable]. Every error denies.
+// has no value or another one, a policy that fails, and an input that is no JSON are errors that match
+// [policy.ErrIndefinite]; a name without a package and an allow rule matches [policy.ErrUnknownPolicy]; everything else
+// that goes wrong, deadlines included, matches [policy.ErrUnavailable]. Every error denies.
 //
 // input is the document of [policy.Input.Document]. What no rule that the policy leads to can read of it is not made. The
 // history of the call is read when one can read a member of lineage that comes from it, or takes lineage or the input

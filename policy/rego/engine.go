@@ -130,11 +130,11 @@ func (e *Engine) Evaluate(ctx context.Context, name string, in *policy.Input) (p
 		return policy.Decision{}, s.unknown(name)
 	}
 	if in == nil {
-		return policy.Decision{}, &evalError{policy: name, class: policy.ErrUnavailable, text: "nil input"}
+		return policy.Decision{}, &evalError{policy: name, class: policy.ErrIndefinite, text: "nil input"}
 	}
 	value, err := e.decide(ctx, s, p, in)
 	if bad := (*inputError)(nil); errors.As(err, &bad) {
-		return policy.Decision{}, &evalError{policy: name, class: policy.ErrUnavailable, text: bad.Error()}
+		return policy.Decision{}, &evalError{policy: name, class: policy.ErrIndefinite, text: bad.Error()}
 	}
 	if err != nil {
 		return policy.Decision{}, failure(name, err)

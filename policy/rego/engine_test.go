@@ -114,10 +114,10 @@ func TestAnswers(t *testing.T) {
 		{`allow contains true`, false, policy.ErrIndefinite},
 		{`allow["allow"] contains true`, false, policy.ErrIndefinite},
 		{`allow if input.nothing`, false, policy.ErrIndefinite},
-		{"allow := true if input.trust_score > 1\nallow := false if input.trust_score > 2", false, policy.ErrUnavailable},
-		{`allow if to_number(input.subject.workload) > 1`, false, policy.ErrUnavailable},
-		{`allow if not to_number(input.subject.workload)`, false, policy.ErrUnavailable},
-		{`allow if 1 / (input.trust_score - 80) > 1`, false, policy.ErrUnavailable},
+		{"allow := true if input.trust_score > 1\nallow := false if input.trust_score > 2", false, policy.ErrIndefinite},
+		{`allow if to_number(input.subject.workload) > 1`, false, policy.ErrIndefinite},
+		{`allow if not to_number(input.subject.workload)`, false, policy.ErrIndefinite},
+		{`allow if 1 / (input.trust_score - 80) > 1`, false, policy.ErrIndefinite},
 	}
 	for _, test := range tests {
 		t.Run(test.rule, func(t *testing.T) {
@@ -170,13 +170,13 @@ func TestNames(t *testing.T) {
 // A nil input and an unsupported attribute are errors, never a decision.
 func TestBadInput(t *testing.T) {
 	engine := one(t, "allow if input.attributes.x")
-	if _, err := engine.Evaluate(t.Context(), "p", nil); !errors.Is(err, policy.ErrUnavailable) || !strings.Contains(err.Error(), "nil input") {
+	if _, err := engine.Evaluate(t.Context(), "p", nil); !errors.Is(err, policy.ErrIndefinite) || !strings.Contains(err.Error(), "nil input") {
 		t.Error(err)
 	}
 	in := call(80)
 	in.Attributes = map[string]any{"x": map[string]any{"when": []any{1, time.Now()}}}
 	_, err := engine.Evaluate(t.Context(), "p", in)
-	if !errors.Is(err, policy.ErrUnavailable) || !strings.Contains(err.Error(), "attributes.x.when[1]: type time.Time") {
+	if !errors.Is(err, policy.ErrIndefinite) || !strings.Contains(err.Error(), "attributes.x.when[1]: type time.Time") {
 		t.Error(err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -102,7 +103,15 @@ func failure(name string, err error) error {
 	default:
 		e.text = at(fault.Location) + fault.Code
 	}
+	if fault != nil && slices.Contains(policyFaults(), fault.Code) {
+		e.class = policy.ErrIndefinite // asking again would end the same way
+	}
 	return e
+}
+
+// policyFaults are the codes of errors that are the policy's own.
+func policyFaults() []string {
+	return []string{topdown.BuiltinErr, topdown.ConflictErr, topdown.TypeErr, topdown.WithMergeErr}
 }
 
 func at(l *ast.Location) string {
