@@ -1,6 +1,7 @@
 package kest
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/kest-go/kest/internal/jcs"
@@ -46,8 +47,8 @@ func AncestorOf(e lineage.Entry) policy.Ancestor {
 func ancestor(e *lineage.Entry, id Identity) policy.Ancestor {
 	_, overridden, _ := e.TrustOverride()
 	return policy.Ancestor{
-		Operation: e.Operation, Classification: e.Classification, SourceType: e.SourceType(), Principal: e.Principal(),
-		User: id.User, Agent: id.Agent, Task: id.Task, Resource: e.Labels[lineage.LabelResourceID],
+		Operation: e.Operation, Classification: e.Classification, SourceType: cmp.Or(e.SourceType(), policy.SourceUnknown),
+		Principal: e.Principal(), User: id.User, Agent: id.Agent, Task: id.Task, Resource: e.Labels[lineage.LabelResourceID],
 		TrustScore: e.TrustScore, Overridden: overridden, Taints: e.Taints, RemovedTaints: e.RemovedTaints,
 		Sanitizer: e.Sanitizer(), Labels: applicationLabels(e.Labels), Outcome: policy.OutcomeUnknown,
 	}
@@ -88,7 +89,8 @@ func applicationLabels(labels map[string]string) map[string]string {
 
 // InputOf is what policies were shown for an entry that follows history, as far as the entry says: the attributes of
 // [Attributes] are not signed, and the outcomes of ancestors are unknown. It is for explaining a decision, or trying
-// other policies on it, afterwards. The names of the tier are those that the entry records.
+// other policies on it, afterwards. The leaves of history must be the parents of e. The names of the tier are those that
+// the entry records.
 func InputOf(e lineage.Entry, history lineage.Passport, tier policy.Tier) policy.Input {
 	id, past := actors(e.Labels[lineage.LabelIdentity]), history.Summary()
 	parents := make([]string, len(e.Parents))

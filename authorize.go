@@ -87,7 +87,7 @@ func (c *call) askAtOnce(steps []step, active []policy.Deviation) []policy.Answe
 	}
 	ctx := withDeadline(c.ctx, c.guard.config.PolicyTimeout)
 	defer ctx.end()
-	answers := policy.EvaluateAll(ctx, batcher, names, &c.input)
+	answers := slices.Clone(policy.EvaluateAll(ctx, batcher, names, &c.input)) // it may be the engine's own
 	for i := range answers {
 		answers[i].Err = late(ctx, answers[i].Decision, answers[i].Err)
 	}
@@ -110,6 +110,8 @@ func (c *call) decidedBy(revision string) {
 		return
 	case len(revision) > maxRevision || strings.ContainsFunc(revision, func(r rune) bool { return r <= ' ' || r > '~' || r == ',' }):
 		return
+	case known == "" && len(c.entry.Labels) >= c.guard.labels: // the application's own come first
+		return
 	case known == "":
 		c.entry.Labels[lineage.LabelPolicyRevision] = revision
 	case strings.Count(known, ",") < maxRevisions-1 && !slices.Contains(strings.Split(known, ","), revision):
@@ -121,8 +123,22 @@ func (c *call) decidedBy(revision string) {
 func (c *call) ask(s *step) (policy.Decision, error) {
 	ctx := withDeadline(c.ctx, c.guard.config.PolicyTimeout)
 	defer ctx.end()
+	return c.evaluate(ctx, s)
+}
+
+func (c *call) evaluate(ctx context.Context, s *step) (policy.Decision, error) {
 	decision, err := s.engine.Evaluate(ctx, s.name, &c.input)
 	return decision, late(ctx, decision, err)
+}
+
+// trialTime is for all policies under trial together: that of one policy, and never more than half of what is left to the
+// caller, whom a trial must not make late.
+func (c *call) trialTime() time.Duration {
+	most := c.guard.config.PolicyTimeout
+	if at, limited := c.ctx.Deadline(); limited {
+		most = min(most, time.Until(at)/2)
+	}
+	return most
 }
 
 // late is the error of an answer, which may be that the deadline has passed. A refusal counts whenever it comes.
@@ -139,11 +155,13 @@ func (c *call) observe() {
 	if len(c.trials) == 0 {
 		return
 	}
+	ctx := withDeadline(c.ctx, c.trialTime())
+	defer ctx.end()
 	said := make([]string, len(c.trials))
 	for i := range c.trials {
 		s := &c.trials[i]
 		c.input.Environment.PolicyNames, c.input.Environment.PolicyTier = s.names, s.tier
-		decision, err := c.ask(s)
+		decision, err := c.evaluate(ctx, s)
 		verdict, reason := lineage.VerdictAllow, decision.Reason
 		switch {
 		case err != nil:

@@ -136,8 +136,9 @@ func TestBatchDeadline(t *testing.T) {
 			return policy.Answer{}
 		})
 		r := newRig(t, inTiers, func(c *kest.Config) { c.Engine = late })
-		if d := wantDenied(t, r.call(t.Context())); d.Err != nil {
-			t.Errorf("a late refusal is %v", d)
+		denied := wantDenied(t, r.call(t.Context()))
+		if denied.Err != nil {
+			t.Errorf("a late refusal is %v", denied)
 		}
 	})
 }

@@ -65,6 +65,9 @@ type binding struct {
 	spanName       string
 }
 
+// ownLabels is the most that the library adds to an entry, but for the revision of policies, which yields.
+const ownLabels = 12
+
 // step is one policy to ask.
 type step struct {
 	tier   policy.Tier
@@ -97,6 +100,10 @@ func (s *settings) bind(g *core) (*binding, error) {
 		b.steps = append(b.steps, b.stepsOf(tier, tiers.Names(tier))...)
 		b.trials = append(b.trials, b.stepsOf(tier, trials.Names(tier))...)
 		problems = append(problems, b.checkSteps(tier, slices.Concat(tiers.Names(tier), trials.Names(tier)))...)
+	}
+	if n := len(s.labels) + ownLabels; len(b.trials) > 0 && n > g.labels {
+		problems = append(problems, fmt.Errorf("%d labels leave no room for what policies under trial say; an entry has %d, of which "+
+			"the library needs %d", len(s.labels), g.labels, ownLabels))
 	}
 	if len(b.trials) > maxShadow {
 		problems = append(problems, fmt.Errorf("%d policies are under trial; at most %d can be", len(b.trials), maxShadow))

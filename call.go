@@ -98,7 +98,7 @@ func (c *call) prepare(in any) error {
 	if err := c.record(); err != nil {
 		return c.stop(StepRecord, err)
 	}
-	if err := c.ctx.Err(); err != nil {
+	if err := ended(c.ctx); err != nil {
 		return c.stop(StepExecute, err)
 	}
 	c.describe()
@@ -219,7 +219,11 @@ func (c *call) sourceOf() (source string, score int, err error) {
 func (c *call) labelsFor() (map[string]string, error) {
 	labels := make(map[string]string, len(c.labels)+9)
 	if more, ok := c.signer.(identity.Labeler); ok {
-		maps.Copy(labels, more.Labels())
+		for name, value := range more.Labels() {
+			if !lineage.ReservedLabel(name) || name == lineage.LabelIssuer || name == lineage.LabelSubject {
+				labels[name] = value
+			}
+		}
 	}
 	maps.Copy(labels, c.labels) // an override or a sanitizer among them, which no provider may change
 	if c.identity != (Identity{}) {
@@ -267,7 +271,7 @@ func (c *call) append() error {
 		return fmt.Errorf("%w; begin a new lineage from a context without a session, or raise Config.Limits here and in every verifier", err)
 	}
 	if c.outer != nil {
-		c.body = c.outer.Body(passport)
+		c.body = c.outer.Body(passport, c.flows())
 	} else {
 		c.body = propagate.NewBody(passport, c.trace, "")
 	}

@@ -1,6 +1,7 @@
 package kest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,7 +42,8 @@ type Config struct {
 	Deviations []policy.Deviation
 	// Approvers has the keys of those who sign deviations, by the name in Deviation.Approver. A signed deviation needs
 	// it, and is refused when its signature does not hold. The source, such as a lineage.KeySet, is asked by [New] and
-	// [Guard.Reconfigure] alone.
+	// [Guard.Reconfigure] alone. It must know nobody but approvers: with the keys of workloads in it, each could approve
+	// its own exemptions. A signature holds in every deployment that has the policy and the approver's key.
 	Approvers lineage.KeySource
 	// RequireApproval refuses deviations that no approver has signed.
 	RequireApproval bool
@@ -79,17 +81,21 @@ const (
 	defaultPolicyTimeout = time.Second
 	defaultSpanPassport  = 64 << 10
 	detectTimeout        = 10 * time.Second
+	defaultLabels        = 64 // of lineage.Limits
 )
 
-// A Guard enforces a configuration, which changes only as a whole, by [Guard.Reconfigure]. It is safe for concurrent use.
+// A Guard enforces a configuration, which changes only as a whole, by [Guard.Reconfigure]. [New] makes one; the zero value
+// is not usable. It is safe for concurrent use.
 type Guard struct {
 	current   atomic.Pointer[core]
-	functions followers // that were wrapped for it
+	changing  sync.Mutex // one Reconfigure at a time
+	functions followers  // that were wrapped for it
 }
 
 // core is one configuration in force. It never changes; a call has the same one from its beginning to its end.
 type core struct {
 	config   Config
+	labels   int // that an entry can have
 	origins  lineage.Origins
 	tracer   trace.Tracer // nil: ask the global provider at each call
 	reported sync.Map     // deviations whose expiry was logged
@@ -112,12 +118,13 @@ func New(c Config) (*Guard, error) {
 
 // Reconfigure replaces the configuration and binds every function that was wrapped for the guard anew. Everything is
 // validated at once as by [New] and [Verified]; on an error nothing changes. Calls that have begun end under the
-// configuration under which they began. A nil Identity keeps the one in force.
+// configuration under which they began, so an engine, an identity or a sink that was replaced must not be closed before
+// they have returned. A nil Identity keeps the one in force.
 //
 // Verifiers have origins, limits and a trust evaluator of their own, so those should stay as they are.
 func (g *Guard) Reconfigure(c Config) error {
-	process.Lock()
-	defer process.Unlock()
+	g.changing.Lock()
+	defer g.changing.Unlock()
 	if c.Identity == nil {
 		c.Identity = g.current.Load().config.Identity
 	}
@@ -125,6 +132,8 @@ func (g *Guard) Reconfigure(c Config) error {
 	if err != nil {
 		return err
 	}
+	process.Lock() // after newCore, which asks engines and approvers: they may be slow, or ask for the default themselves
+	defer process.Unlock()
 	lists := []*followers{&g.functions}
 	if process.guard == g {
 		lists = append(lists, &process.functions)
@@ -153,7 +162,7 @@ func newCore(c Config) (*core, error) {
 	if len(problems) > 0 {
 		return nil, &ConfigError{Subject: "config", Problems: problems}
 	}
-	g := &core{config: c, origins: origins}
+	g := &core{config: c, origins: origins, labels: cmp.Or(c.Limits.Labels, defaultLabels)}
 	if c.TracerProvider != nil {
 		g.tracer = c.TracerProvider.Tracer(scope, trace.WithInstrumentationVersion(Version))
 	}

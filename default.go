@@ -116,6 +116,9 @@ func follow(g *Guard, f *function) error {
 	} else {
 		list = &g.functions
 	}
+	if g != nil && g.current.Load() == nil {
+		return &ConfigError{Subject: f.settings.operation, Problems: []error{errors.New("the guard is a zero value; make one with kest.New")}}
+	}
 	if g != nil {
 		b, err := f.settings.bind(g.current.Load())
 		if err != nil {

@@ -3,6 +3,7 @@ package kest_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -183,5 +184,35 @@ func TestObservedReadsStrictly(t *testing.T) {
 		if got := e.Observed(); !slices.Equal(got, want) {
 			t.Errorf("%q: %+v", label, got)
 		}
+	}
+}
+
+// TestTrialsNeedRoom: labels that would push what trials say out of the entry are refused when the function is wrapped, and
+// the revision of the policies yields to labels of the application.
+func TestTrialsNeedRoom(t *testing.T) {
+	labels := func(n int) (options []kest.Option) {
+		for i := range n {
+			options = append(options, kest.Label(fmt.Sprint("l", i), "x"))
+		}
+		return append(options, kest.Policy("p"))
+	}
+	r := newRig(t, func(c *kest.Config) { c.Shadow.Platform = []string{"s/1"} })
+	if _, err := kest.Verified(r.Guard, ship, labels(52)...); err != nil {
+		t.Errorf("52 labels: %v", err)
+	}
+	if _, err := kest.Verified(r.Guard, ship, labels(53)...); err == nil || !strings.Contains(err.Error(), "policies under trial") {
+		t.Errorf("53 labels: %v", err)
+	}
+	r = newRig(t)
+	if e := r.entry(t.Context(), labels(61)...); len(e.Labels) != 64 || e.Labels[lineage.LabelPolicyRevision] != "" {
+		t.Errorf("61 labels: %d in all, revision %q", len(e.Labels), e.Labels[lineage.LabelPolicyRevision])
+	}
+}
+
+// TestZeroGuard: a guard that New has not made is a mistake that shows when a function is wrapped.
+func TestZeroGuard(t *testing.T) {
+	var problems *kest.ConfigError
+	if _, err := kest.Verified(new(kest.Guard), ship, kest.Policy("p")); !errors.As(err, &problems) {
+		t.Errorf("%v", err)
 	}
 }

@@ -54,6 +54,16 @@ func newCache(bytes int) *cache {
 	return &cache{most: bytes / 2, young: map[string]*link{}}
 }
 
+// drop forgets everything, and what verifications under way want to add.
+func (c *cache) drop() {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.most, c.bytes, c.young, c.older = -1, 0, nil, nil
+}
+
 func (c *cache) get(jws string) *link {
 	if c == nil {
 		return nil

@@ -92,6 +92,7 @@ func (v *Verifier) SetAuthority(a *Authority) error {
 		c.Authority = a.clone()
 	}
 	v.successor.Store(&Verifier{config: c, cache: newCache(c.CacheBytes)})
+	v.cache.drop() // nobody will ask it again; that of an earlier successor goes with it
 	return nil
 }
 

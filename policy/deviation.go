@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/kest-go/kest/lineage"
 )
@@ -57,6 +58,9 @@ func (d Deviation) approval() lineage.Approval {
 	}
 }
 
+// maxText bounds what entries repeat of a deviation, in bytes.
+const maxText = 1 << 10
+
 // Validate reports what makes the deviation unusable. An expired one is valid: it is ignored, not wrong.
 func (d Deviation) Validate() error {
 	var errs []error
@@ -72,6 +76,11 @@ func (d Deviation) Validate() error {
 	}
 	if d.Scope == "" {
 		errs = append(errs, errors.New(`empty scope; name an operation, or "*" for all`))
+	}
+	for _, text := range []struct{ name, value string }{{"scope", d.Scope}, {"reason", d.Reason}, {"approver", d.Approver}} {
+		if len(text.value) > maxText || !utf8.ValidString(text.value) { // it could not be signed into entries
+			errs = append(errs, fmt.Errorf("%s: %d bytes; want UTF-8 text of at most %d", text.name, len(text.value), maxText))
+		}
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("deviation of %q: %w", d.Policy, err)

@@ -29,6 +29,10 @@ func TestDeviationValidate(t *testing.T) { // F-PE-11
 		"no scope":      lift(policy.Platform, ""),
 		"no policy":     {Tier: policy.Platform, Scope: "*"},
 		"starred name":  {Policy: "org/*", Tier: policy.Platform, Scope: "*"},
+		"not text":      {Policy: "a", Tier: policy.Platform, Scope: "*", Reason: "\xff"},
+		"long reason":   {Policy: "a", Tier: policy.Platform, Scope: "*", Reason: strings.Repeat("x", 1025)},
+		"long approver": {Policy: "a", Tier: policy.Platform, Scope: "*", Approver: strings.Repeat("x", 1025)},
+		"long scope":    {Policy: "a", Tier: policy.Platform, Scope: strings.Repeat("x", 1025)},
 	} {
 		if d.Validate() == nil {
 			t.Errorf("%s is accepted", name)

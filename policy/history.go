@@ -67,6 +67,7 @@ type History struct {
 	once  sync.Once
 	read  func() []Ancestor
 	past  Past
+	known bool // past is
 	forms sync.Map
 }
 
@@ -77,7 +78,7 @@ func NewHistory(read func() []Ancestor) *History { return &History{read: read} }
 // KnownHistory returns the history that says past, for those who read it from a document and have no more than that.
 // past belongs to the history.
 func KnownHistory(past Past) *History {
-	h := &History{past: past}
+	h := &History{past: past, known: true}
 	h.once.Do(func() {})
 	return h
 }
@@ -87,7 +88,13 @@ func (h *History) Past() *Past {
 	if h == nil {
 		return new(Past)
 	}
-	h.once.Do(func() { h.past, h.read = past(h.read()), nil })
+	h.once.Do(func() {
+		h.past = past(h.read())
+		h.read, h.known = nil, true
+	})
+	if !h.known { // or whoever recovered from a panic would see a call without a past
+		panic("policy: the history of the call could not be read")
+	}
 	return &h.past
 }
 
@@ -111,7 +118,9 @@ func past(all []Ancestor) Past {
 		a := &all[i]
 		p.Operations = append(p.Operations, a.Operation)
 		p.Steps = append(p.Steps, Step{a.Operation, a.Principal, a.Outcome})
-		p.Taints = append(p.Taints, a.Taints...)
+		if i == 0 || !slices.Equal(a.Taints, all[i-1].Taints) { // most entries hand on what they inherit
+			p.Taints = append(p.Taints, a.Taints...)
+		}
 		if a.User != "" {
 			p.Users = append(p.Users, Performer{a.Operation, a.User})
 		}
@@ -155,13 +164,20 @@ func unsanitized(all []Ancestor) []string {
 		if open {
 			sources = append(sources, a.SourceType)
 		}
-		clean := a.Sanitizer != "" && len(a.RemovedTaints) > 0
 		for _, parent := range a.Parents {
 			child[parent] = true
-			reached[parent] = reached[parent] || open && !clean
+			reached[parent] = reached[parent] || open && !a.cleans(&all[parent])
 		}
 	}
 	return set(sources, cmp.Compare)
+}
+
+// cleans reports whether a sanitizer removed a taint that parent carried. To name one that it did not carry removes nothing.
+func (a *Ancestor) cleans(parent *Ancestor) bool {
+	return a.Sanitizer != "" && slices.ContainsFunc(a.RemovedTaints, func(taint string) bool {
+		_, carried := slices.BinarySearch(parent.Taints, taint)
+		return carried
+	})
 }
 
 // youngest drops the first n ancestors, and the parents that are among them.

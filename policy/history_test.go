@@ -18,7 +18,7 @@ func ancestors(words ...string) []policy.Ancestor {
 	for i, word := range words {
 		word, mark, _ := strings.Cut(word, " ")
 		source, parents, _ := strings.Cut(word, "<")
-		out[i] = policy.Ancestor{Operation: fmt.Sprint("op", i), Principal: "p", SourceType: source, Outcome: "ok"}
+		out[i] = policy.Ancestor{Operation: fmt.Sprint("op", i), Principal: "p", SourceType: source, Outcome: "ok", Taints: []string{"web"}}
 		for p := range strings.SplitSeq(parents, ",") {
 			var n int
 			if _, err := fmt.Sscan(p, &n); err == nil {
@@ -170,5 +170,20 @@ func TestForm(t *testing.T) {
 		if g != got[0] {
 			t.Error("two forms of one key")
 		}
+	}
+}
+
+// TestHistoryThatCannotBeRead: whoever recovers from the panic of one reading does not get an empty past from the next.
+func TestHistoryThatCannotBeRead(t *testing.T) {
+	h := policy.NewHistory(func() []policy.Ancestor { panic("gone") })
+	for range 2 {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error("an empty past was returned")
+				}
+			}()
+			h.Past()
+		}()
 	}
 }

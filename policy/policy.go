@@ -25,7 +25,8 @@ type Engine interface {
 }
 
 // A Checker is an Engine that can say before the first call that a policy does not exist or is broken. The
-// guard asks it when a function is wrapped, so that a misspelt name is a configuration error.
+// guard asks it when a function is wrapped, so that a misspelt name is a configuration error. Check must not configure
+// guards or wrap functions itself: whoever asks may hold their lock.
 type Checker interface {
 	Check(name string) error
 }

@@ -129,11 +129,21 @@ func TestSettle(t *testing.T) {
 	}
 	s.Settle(h, lineage.OutcomeError, "r")
 	s.Settle(h, lineage.OutcomeOK, "s")
-	branch, body := s.Branch(), s.Body(chain(t, 1))
+	branch, body := s.Branch(), s.Body(chain(t, 1), true)
 	for name, scope := range map[string]*propagate.Session{"itself": s, "a branch": branch, "a body": body} {
 		if scope.Outcome(h) != lineage.OutcomeError || scope.Receipt(h) != "r" {
 			t.Errorf("%s: %q, %q", name, scope.Outcome(h), scope.Receipt(h))
 		}
+	}
+	apart, other := s.Body(chain(t, 1), false), grow(t, chain(t, 1), 7, pay).Last().Hash()
+	apart.Settle(other, lineage.OutcomeOK, "x")
+	branch.Settle(other, lineage.OutcomeOK, "x")
+	if apart.Outcome(h) != lineage.OutcomeError || apart.Outcome(other) != lineage.OutcomeOK || s.Outcome(other) != "" {
+		t.Error("a scope from which nothing flows back fills the one around it, or does not see it")
+	}
+	s.Settle(other, "fine", "x")
+	if s.Outcome(other) != "" {
+		t.Error("a word that policies do not know is kept")
 	}
 	if other := propagate.NewSession(lineage.Passport{}, trace, ""); other.Outcome(h) != "" {
 		t.Error("another scope knows")

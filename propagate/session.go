@@ -42,13 +42,20 @@ func NewBody(p lineage.Passport, trace, origin string) *Session {
 	return s
 }
 
-// Body begins the scope of the body of a guarded call in s: p ends in the call's own entry.
-func (s *Session) Body(p lineage.Passport) *Session {
-	return &Session{passport: p, trace: s.trace, origin: s.origin, entry: p.Last(), outcomes: s.outcomes}
+// Body begins the scope of the body of a guarded call in s: p ends in the call's own entry. returns says whether what is
+// learned in it will flow back; if not, s keeps no outcomes of it, or a long scope of such calls would grow without bound.
+func (s *Session) Body(p lineage.Passport, returns bool) *Session {
+	b := &Session{passport: p, trace: s.trace, origin: s.origin, entry: p.Last(), outcomes: s.outcomes}
+	if !returns {
+		b.outcomes = &outcomes{outer: s.outcomes}
+	}
+	return b
 }
 
 // outcomes are how calls ended.
 type outcomes struct {
+	outer *outcomes // of the scope from which this one began, and to which nothing flows back; nil when there is none
+
 	mu sync.Mutex
 	of map[lineage.Hash]settled
 }
@@ -61,6 +68,9 @@ type settled struct {
 // Settle notes how the call of an entry ended, for policies that ask about the ancestors of later calls in the scope, and
 // the receipt that says so, "" for none. The first word on an entry stays. Whoever calls Settle vouches for it.
 func (s *Session) Settle(entry lineage.Hash, o lineage.Outcome, receipt string) {
+	if o != lineage.OutcomeOK && o != lineage.OutcomeError && o != lineage.OutcomePanic {
+		return // no word that policies know
+	}
 	s.outcomes.mu.Lock()
 	defer s.outcomes.mu.Unlock()
 	if s.outcomes.of == nil {
@@ -78,16 +88,22 @@ func (s *Session) Outcome(entry lineage.Hash) lineage.Outcome { return s.outcome
 func (s *Session) Receipt(entry lineage.Hash) string { return s.outcomes.get(entry).receipt }
 
 func (o *outcomes) get(entry lineage.Hash) settled {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.of[entry]
+	for ; o != nil; o = o.outer {
+		o.mu.Lock()
+		found, known := o.of[entry]
+		o.mu.Unlock()
+		if known {
+			return found
+		}
+	}
+	return settled{}
 }
 
 // Branch begins a scope with what s has learned so far. Nothing flows back.
 func (s *Session) Branch() *Session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return &Session{passport: s.passport, trace: s.trace, origin: s.origin, entry: s.entry, err: s.err, outcomes: s.outcomes}
+	return &Session{passport: s.passport, trace: s.trace, origin: s.origin, entry: s.entry, err: s.err, outcomes: &outcomes{outer: s.outcomes}}
 }
 
 // Entry is the guarded call whose body this session, or the one it branched from, belongs to; nil outside a body.

@@ -22,17 +22,16 @@ const maxParts = 128
 
 // Explain is [Engine.Evaluate], and which condition of each statement was not met. The conditions of a statement are its
 // scope and what "&&" joins in its when and "||" in its unless, in the order in which Cedar looks at them.
-func (e *Engine) Explain(ctx context.Context, name string, in *policy.Input) (policy.Explanation, error) {
+func (e *Engine) Explain(ctx context.Context, name string, in *policy.Input) (x policy.Explanation, err error) {
 	var s *set
-	var decision policy.Decision
-	var err error
+	x.Policy = name
 	for range 3 { // a reload between the two evaluations would explain another policy
 		s = e.current.Load()
-		if decision, err = e.Evaluate(ctx, name, in); s == e.current.Load() {
+		if x.Decision, err = e.Evaluate(ctx, name, in); s == e.current.Load() {
 			break
 		}
 	}
-	x := policy.Explanation{Policy: name, Decision: decision}
+	defer func() { _ = recover() }() // a fault of the library, or of what makes the input: the answer is there already
 	p := s.policies[name]
 	if p == nil || in == nil {
 		return x, err

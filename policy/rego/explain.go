@@ -6,11 +6,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/storage"
-	"github.com/open-policy-agent/opa/v1/topdown"
 
 	"github.com/kest-go/kest/policy"
 )
@@ -26,17 +24,16 @@ const (
 // Explain is [Engine.Evaluate], and how each rule allow of the policy took part. It evaluates twice, the second time
 // with OPA's tracer and without OPA's shortcuts; each has the whole timeout. When only the second one exceeds it, the
 // rules that it did not come to have no conditions.
-func (e *Engine) Explain(ctx context.Context, name string, in *policy.Input) (policy.Explanation, error) {
+func (e *Engine) Explain(ctx context.Context, name string, in *policy.Input) (x policy.Explanation, err error) {
 	var s *set
-	var decision policy.Decision
-	var err error
+	x.Policy = name
 	for range 3 { // a reload between the two evaluations would explain another policy
 		s = e.current.Load()
-		if decision, err = e.Evaluate(ctx, name, in); s == e.current.Load() {
+		if x.Decision, err = e.Evaluate(ctx, name, in); s == e.current.Load() {
 			break
 		}
 	}
-	x := policy.Explanation{Policy: name, Decision: decision}
+	defer func() { _ = recover() }() // a fault of the library, or of what makes the input: the answer is there already
 	p := s.policies[name]
 	if p == nil || in == nil {
 		return x, err
@@ -47,64 +44,6 @@ func (e *Engine) Explain(ctx context.Context, name string, in *policy.Input) (po
 		x.Rules, x.Omitted = t.explain(name)
 	}
 	return x, err
-}
-
-// A tracer notes how far each rule got. It keeps a few numbers for each rule whatever the number of events, because an
-// evaluation can have millions.
-type tracer struct {
-	set    *set
-	input  *ast.Term
-	rules  map[*ast.Rule]*progress
-	places map[*ast.Expr]place
-	last   *ast.Expr // that was begun
-	err    error     // that ended the evaluation
-}
-
-// progress is how far a rule got. An expression is evaluated when all before it hold, so the last one that was
-// evaluated is the first one that never held, unless the rule matched.
-type progress struct {
-	reached int // expressions of the body that were evaluated
-	matched bool
-}
-
-type place struct {
-	rule  *ast.Rule
-	index int
-}
-
-// Enabled, Config and TraceEvent make it a [topdown.QueryTracer].
-func (*tracer) Enabled() bool { return true }
-
-// Config asks for no copies of variables.
-func (*tracer) Config() topdown.TraceConfig { return topdown.TraceConfig{} }
-
-// TraceEvent notes one event.
-func (t *tracer) TraceEvent(event topdown.Event) {
-	switch node := event.Node.(type) {
-	case *ast.Expr:
-		if at, ok := t.places[node]; ok && event.Op == topdown.EvalOp {
-			p := t.rules[at.rule]
-			p.reached, t.last = max(p.reached, at.index+1), node
-		}
-	case *ast.Rule:
-		if p := t.rules[node]; p != nil && event.Op == topdown.ExitOp {
-			p.matched = true
-		}
-	}
-}
-
-func (t *tracer) run(ctx context.Context, p *prepared, limit time.Duration) {
-	for _, m := range t.set.compiler.Modules {
-		for _, r := range m.Rules {
-			for ; r != nil; r = r.Else {
-				t.rules[r] = &progress{}
-				for i, expr := range r.Body {
-					t.places[expr] = place{r, i}
-				}
-			}
-		}
-	}
-	t.err = t.set.trace(ctx, p, t.input, limit, t, false) // every rule shows how far it gets
 }
 
 // explain lists the rules that can decide: matched ones first if there are too many.

@@ -188,3 +188,13 @@ func TestSuite(t *testing.T) {
 		}
 	}
 }
+
+// TestExplainPanic: an input that cannot be made denies, and takes nobody with it.
+func TestExplainPanic(t *testing.T) {
+	in := call(30)
+	in.Lineage.History = policy.NewHistory(func() []policy.Ancestor { panic("no store") })
+	x, err := one(t, "allow if count(input.lineage.steps) == 0").Explain(t.Context(), "p", in)
+	if !errors.Is(err, policy.ErrUnavailable) || x.Decision.Allow || len(x.Rules) != 0 {
+		t.Errorf("%+v, %v", x, err)
+	}
+}
