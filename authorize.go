@@ -94,21 +94,22 @@ func (c *call) askAtOnce(steps []step, active []policy.Deviation) []policy.Answe
 	return answers
 }
 
-// maxRevision bounds what an engine can make entries hold: bytes of one revision. More than a few in one call mean that
-// engines disagree, or reload at this moment; the log of decisions has all.
+// Entries hold the beginning of a revision, which is enough to tell it from all others: a whole git hash, 132 bits of a
+// SHA-256. More than a few in one call mean that engines disagree, or reload at this moment; the log of decisions has all.
 const (
-	maxRevision  = 128
-	maxRevisions = 4
+	signedRevision = 40 // bytes
+	maxRevisions   = 4
 )
 
 // decidedBy signs the revision of a policy that decided into the entry, so that it says under which text of the policies
 // the call was allowed. What is no plain word is left out.
 func (c *call) decidedBy(revision string) {
+	revision = revision[:min(len(revision), signedRevision)]
 	known := c.entry.Labels[lineage.LabelPolicyRevision]
 	switch {
 	case revision == "" || revision == known:
 		return
-	case len(revision) > maxRevision || strings.ContainsFunc(revision, func(r rune) bool { return r <= ' ' || r > '~' || r == ',' }):
+	case strings.ContainsFunc(revision, func(r rune) bool { return r <= ' ' || r > '~' || r == ',' }):
 		return
 	case known == "" && len(c.entry.Labels) >= c.guard.labels: // the application's own come first
 		return

@@ -36,7 +36,7 @@ type Config struct {
 	Enterprise, Platform, Application []string
 	// Shadow names policies under trial, by tier: after all others allowed a call they are asked, too, and what they say is
 	// logged and signed into the entry ([lineage.Entry.Observed]), but stops nothing. Function must be empty: that is for
-	// [ShadowPolicy]. They take their time, within PolicyTimeout each.
+	// [ShadowPolicy]. Together they have the time of one policy.
 	Shadow policy.Tiers
 	// Deviations are exemptions, from deployment configuration only.
 	Deviations []policy.Deviation

@@ -54,7 +54,7 @@
 //	kest.sanitizer       name of the sanitizer; when the call declares one
 //	kest.joined          trace ids of parents from other traces, comma-separated, no spaces
 //	kest.observed        policies under trial, tier:policy=verdict with verdict allow, deny or error, comma-separated
-//	kest.policy_revision revisions of the policies that decided, comma-separated; when their engines have any
+//	kest.policy_revision beginnings of the revisions of the policies that decided, comma-separated; when there are any
 //	kest.identity        canonical JSON object of the present ones of user, agent, task
 //	kest.resource_id, kest.resource_attr  what is acted on: a name, and a canonical JSON object
 //
@@ -173,8 +173,8 @@
 //
 // Lineage proves who said what. [Authority] is the deployment's word on who may: which principals may begin a
 // lineage from which source types or up to which score, raise trust by override up to what, and remove which
-// taints; and whether entries that a policy under trial did not allow are refused. Lowering trust needs no permission. Without an Authority any known principal may do all of it, and the
-// report says so.
+// taints; and whether entries that a policy under trial did not allow are refused. Lowering trust needs no permission.
+// Without an Authority any known principal may do all of it, and the report says so.
 //
 // # Legacy principals (SPEC §15)
 //

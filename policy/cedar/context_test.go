@@ -440,3 +440,13 @@ func agree(t *testing.T, all types.Record, prefix string, nested types.Record) (
 	}
 	return n
 }
+
+// TestHistoryThatPanics: a fault in what makes the input denies the call and leaves the process alone.
+func TestHistoryThatPanics(t *testing.T) {
+	in := policytest.Input(80)
+	in.Lineage.History = policy.NewHistory(func() []policy.Ancestor { panic("gone") })
+	d, err := one(t, `permit (principal, action, resource) when { context.lineage.operations.contains("x") || true };`).Evaluate(t.Context(), "p", in)
+	if d.Allow || !errors.Is(err, policy.ErrUnavailable) {
+		t.Errorf("%+v, %v", d, err)
+	}
+}

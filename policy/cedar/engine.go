@@ -138,11 +138,7 @@ func (e *Engine) Evaluate(ctx context.Context, name string, in *policy.Input) (p
 	if err := ctx.Err(); err != nil {
 		return policy.Decision{}, stopped(name, err)
 	}
-	request, err := p.request(in)
-	if err != nil {
-		return policy.Decision{}, &evalError{policy: name, class: policy.ErrIndefinite, text: err.Error()}
-	}
-	return s.decide(ctx, p, request)
+	return s.decide(ctx, p, in)
 }
 
 // unknown quotes the name only when it is valid, so short and plain.

@@ -25,7 +25,7 @@ func Context(in *policy.Input, attributes ...string) (all, some types.Record, er
 // Decide asks a policy with a request of any types.
 func (e *Engine) Decide(name string, request cedargo.Request) (policy.Decision, error) {
 	s := e.current.Load()
-	return s.decide(context.Background(), s.policies[name], request)
+	return s.authorize(context.Background(), s.policies[name], request)
 }
 
 // Request is what cedar-go is asked about an input.

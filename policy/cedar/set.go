@@ -97,13 +97,21 @@ func (r *run) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] {
 
 // decide asks the statements of one policy. Only an allow without a single error is one: Cedar skips a statement
 // whose condition fails, and it may have been the forbid (SPEC §7).
-func (s *set) decide(ctx context.Context, p *named, request cedar.Request) (d policy.Decision, err error) {
+func (s *set) decide(ctx context.Context, p *named, in *policy.Input) (d policy.Decision, err error) {
 	defer func() {
-		if r := recover(); r != nil { // a fault of the library must not take the caller's process with it
+		if r := recover(); r != nil { // a fault of the library, or of what makes the input, must not end the caller's process
 			d, err = policy.Decision{}, &evalError{policy: p.name, class: policy.ErrUnavailable,
 				text: fmt.Sprintf("evaluation ended with a panic of type %T", r)}
 		}
 	}()
+	request, err := p.request(in)
+	if err != nil {
+		return policy.Decision{}, &evalError{policy: p.name, class: policy.ErrIndefinite, text: err.Error()}
+	}
+	return s.authorize(ctx, p, request)
+}
+
+func (s *set) authorize(ctx context.Context, p *named, request cedar.Request) (policy.Decision, error) {
 	r := run{statements: p.statements, ctx: ctx}
 	verdict, diagnostic := cedar.Authorize(&r, s.entities, request)
 	if r.err != nil {
