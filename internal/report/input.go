@@ -129,10 +129,20 @@ func readable(what string, text []byte) error {
 // Passport reads a passport, or a baggage header that carries one where the program can do that. Nothing in the
 // result may be believed.
 func (e *Env) Passport(ctx context.Context, name string) (lineage.Unverified, error) {
-	text, err := e.Read(ctx, "passport", name, passportBytes)
+	return e.passport(ctx, name, lineage.Limits{})
+}
+
+// passport is Passport under limits that may be wider than the usual ones.
+func (e *Env) passport(ctx context.Context, name string, l lineage.Limits) (lineage.Unverified, error) {
+	text, err := e.Read(ctx, "passport", name, int64(max(passportBytes, l.PassportBytes)))
 	if err != nil {
 		return lineage.Unverified{}, err
 	}
+	return e.ParsePassport(ctx, name, text)
+}
+
+// ParsePassport is [Env.Passport] for what Read has returned, which is not empty. name is that of the file.
+func (e *Env) ParsePassport(ctx context.Context, name string, text []byte) (lineage.Unverified, error) {
 	if e.Baggage != nil && isBaggage(text) {
 		return e.fromBaggage(ctx, name, text)
 	}
@@ -141,7 +151,7 @@ func (e *Env) Passport(ctx context.Context, name string) (lineage.Unverified, er
 	}
 	// A passport of too many entries is for the verifier to refuse, with its reason; beyond this number the file is
 	// no passport, and would only cost memory.
-	u, perr := lineage.ParsePassport(text, lineage.Limits{PassportBytes: passportBytes, PassportEntries: maxEntries})
+	u, perr := lineage.ParsePassport(text, lineage.Limits{PassportBytes: len(text), PassportEntries: maxEntries})
 	if perr != nil {
 		return u, Hint("a passport is a JSON array of compact JWS strings", "%s: %w", Shown(name), perr)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 // VerifyOptions are the arguments of a verification.
 type VerifyOptions struct {
 	File string // passport; "-" is standard input
-	Keys string // key set or archive of key bindings; required
+	Keys string // key set or archive of key bindings; required unless Config has keys
 	// Observed demands that the archive saw every entry while its key was valid.
 	Observed bool
 
@@ -25,6 +26,9 @@ type VerifyOptions struct {
 	Legacy []string
 
 	Batch lineage.BatchVerifier // nil: the standard library
+
+	// Config is what else the verifier is to go by, as authority, origins and limits. The options above count for more.
+	Config lineage.VerifierConfig
 }
 
 // Verify checks a passport and reports every entry. It returns [ErrBad] when the passport is not verified, and
@@ -34,7 +38,7 @@ func (e *Env) Verify(ctx context.Context, o VerifyOptions) error {
 	if err != nil {
 		return err
 	}
-	u, err := e.Passport(ctx, o.File)
+	u, err := e.passport(ctx, o.File, o.Config.Limits)
 	if err != nil {
 		return err
 	}
@@ -63,27 +67,39 @@ type verifier struct {
 }
 
 func (e *Env) verifier(ctx context.Context, o VerifyOptions) (*verifier, error) {
-	switch {
-	case o.Keys == "":
-		return nil, Hint("add --keys FILE, a JSON object from principal to JWKS; "+
-			"to look at a passport without trusting it, use: "+e.Name+" inspect",
-			"no keys given: without them a verification proves nothing")
-	case o.Keys == "-" && o.File == "-":
+	if o.Keys == "-" && o.File == "-" {
 		return nil, errors.New("passport and keys cannot both come from standard input")
 	}
 	tips, err := parseTips(o.Tips)
 	if err != nil {
 		return nil, err
 	}
-	keys, err := e.Keys(ctx, o.Keys, binding.AuditConfig{RequireObserved: o.Observed})
-	if err != nil {
-		return nil, err
-	}
-	v, err := lineage.NewVerifier(lineage.VerifierConfig{
-		Keys: keys, Linear: o.Linear, Legacy: o.Legacy, Batch: o.Batch,
-		CacheBytes: -1, // one passport, verified once
-	})
+	o.Config.CacheBytes = -1 // one passport, verified once
+	v, err := e.Verifier(ctx, o)
 	return &verifier{v, o.File, tips}, err
+}
+
+// Verifier makes the verifier that the options ask for.
+func (e *Env) Verifier(ctx context.Context, o VerifyOptions) (*lineage.Verifier, error) {
+	if o.Keys == "" && o.Config.Keys == nil {
+		return nil, Hint("add --keys FILE, a JSON object from principal to JWKS; "+
+			"to look at a passport without trusting it, use: "+e.Name+" inspect",
+			"no keys given: without them a verification proves nothing")
+	}
+	c := o.Config
+	if o.Observed && o.Keys == "" {
+		return nil, Hint("give an archive of key bindings as --keys, or leave --observed out", "the keys of the configuration know no times")
+	}
+	if o.Keys != "" {
+		keys, err := e.Keys(ctx, o.Keys, binding.AuditConfig{RequireObserved: o.Observed})
+		if err != nil {
+			return nil, err
+		}
+		c.Keys = keys
+	}
+	c.Batch, c.Linear = o.Batch, c.Linear || o.Linear
+	c.Legacy = append(slices.Clone(c.Legacy), o.Legacy...)
+	return lineage.NewVerifier(c)
 }
 
 // check verifies. An error means that there is no verdict.
