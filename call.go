@@ -217,7 +217,7 @@ func (c *call) sourceOf() (source string, score int, err error) {
 
 // labelsFor is the call's own copy of the labels; the library's come last, so nothing replaces them.
 func (c *call) labelsFor() (map[string]string, error) {
-	labels := make(map[string]string, len(c.labels)+9)
+	labels := make(map[string]string, len(c.labels)+5)
 	if more, ok := c.signer.(identity.Labeler); ok {
 		for name, value := range more.Labels() {
 			if !lineage.ReservedLabel(name) || name == lineage.LabelIssuer || name == lineage.LabelSubject {

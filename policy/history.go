@@ -36,6 +36,9 @@ type Ancestor struct {
 // A Step says that a workload performed an operation, and how it ended.
 type Step struct{ Operation, Principal, Outcome string }
 
+// An Act is a [Step] that acted on a resource.
+type Act struct{ Operation, Principal, Outcome, Resource string }
+
 // A Performer says that an operation was performed for a user.
 type Performer struct{ Operation, User string }
 
@@ -52,6 +55,7 @@ type Past struct {
 
 	Operations []string
 	Steps      []Step
+	Acts       []Act // of those ancestors that name a resource
 	Users      []Performer
 	Resources  []string
 	Labels     []Label
@@ -126,6 +130,7 @@ func past(all []Ancestor) Past {
 		}
 		if a.Resource != "" {
 			p.Resources = append(p.Resources, a.Resource)
+			p.Acts = append(p.Acts, Act{a.Operation, a.Principal, a.Outcome, a.Resource})
 		}
 		for name, value := range a.Labels {
 			p.Labels = append(p.Labels, Label{name, value})
@@ -135,6 +140,10 @@ func past(all []Ancestor) Past {
 	p.Operations, p.Taints, p.Resources = set(p.Operations, cmp.Compare), set(p.Taints, cmp.Compare), set(p.Resources, cmp.Compare)
 	p.Steps = set(p.Steps, func(a, b Step) int {
 		return cmp.Or(cmp.Compare(a.Operation, b.Operation), cmp.Compare(a.Principal, b.Principal), cmp.Compare(a.Outcome, b.Outcome))
+	})
+	p.Acts = set(p.Acts, func(a, b Act) int {
+		return cmp.Or(cmp.Compare(a.Operation, b.Operation), cmp.Compare(a.Principal, b.Principal), cmp.Compare(a.Outcome, b.Outcome),
+			cmp.Compare(a.Resource, b.Resource))
 	})
 	p.Users = set(p.Users, func(a, b Performer) int {
 		return cmp.Or(cmp.Compare(a.Operation, b.Operation), cmp.Compare(a.User, b.User))
@@ -206,6 +215,9 @@ func (l *Lineage) document() map[string]any {
 		"unsanitized_sources": list(p.Unsanitized),
 		"steps": each(p.Steps, func(s Step) any {
 			return map[string]any{"operation": s.Operation, "principal": s.Principal, "outcome": s.Outcome}
+		}),
+		"acts": each(p.Acts, func(a Act) any {
+			return map[string]any{"operation": a.Operation, "principal": a.Principal, "outcome": a.Outcome, "resource": a.Resource}
 		}),
 		"users":             each(p.Users, func(u Performer) any { return map[string]any{"operation": u.Operation, "user": u.User} }),
 		"labels":            each(p.Labels, func(l Label) any { return map[string]any{"name": l.Name, "value": l.Value} }),

@@ -132,7 +132,7 @@ func TestPastDocument(t *testing.T) {
 		t.Errorf("ancestors %v", got["ancestors"])
 	}
 	for name, want := range map[string]string{
-		"operations": "[op0 op1]", "users": "[map[operation:op0 user:alice]]", "resources": "[order/1]", "unsanitized_sources": "[internal]",
+		"operations": "[op0 op1]", "users": "[map[operation:op0 user:alice]]", "resources": "[order/1]", "acts": "[map[operation:op0 outcome:unknown principal:p resource:order/1]]", "unsanitized_sources": "[internal]",
 		"labels": "[map[name:level value:]]", "ancestors_omitted": "0",
 		"steps": "[map[operation:op0 outcome:unknown principal:p] map[operation:op1 outcome:ok principal:p]]",
 	} {

@@ -27,7 +27,7 @@ func TestInputDocument(t *testing.T) {
 		`"policy_names":["kest/allow_trusted"],"policy_tier":"function","removed_taints":[],"sanitizer":null,` +
 		`"source_type":"internal","trace_id":"0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","trust_override":null},` +
 		`"identity":{"agent":null,"task":null,"user":null,"workload":"spiffe://example.org/payments"},` +
-		`"labels":{},"lineage":{"ancestors":[],"ancestors_omitted":0,"labels":[],"length":0,"min_trust":100,` +
+		`"labels":{},"lineage":{"acts":[],"ancestors":[],"ancestors_omitted":0,"labels":[],"length":0,"min_trust":100,` +
 		`"operations":[],"principals":[],"resources":[],"source_types":[],"steps":[],"taints":[],` +
 		`"unsanitized_sources":[],"users":[]},` +
 		`"object":{"attributes":{},"id":null},` +
