@@ -1,16 +1,17 @@
-package kest
+package kest_test
 
 import (
 	"context"
 	"fmt"
 	"testing"
 
+	"github.com/kest-go/kest"
 	"github.com/kest-go/kest/identity/identitytest"
 	"github.com/kest-go/kest/policy/policytest"
 )
 
 // BenchmarkInput is what the guard does to make the document that policies see, at some depths. Policies that read the
-// ancestors pay for them, which read=true shows. It is inside the package because no caller can do this part alone.
+// ancestors pay for them, which read=true shows.
 func BenchmarkInput(b *testing.B) {
 	for _, depth := range []int{1, 100, 1000} {
 		for _, read := range []bool{false, true} {
@@ -20,32 +21,20 @@ func BenchmarkInput(b *testing.B) {
 }
 
 func benchmarkInput(b *testing.B, depth int, read bool) {
-	g, err := New(Config{Engine: policytest.Allow().Keep(0), Identity: identitytest.New("spiffe://example.org/payments")})
-	if err != nil {
-		b.Fatal(err)
-	}
-	ctx, s := StartSession(WithIdentity(context.Background(), Identity{User: "alice", Agent: "agent-7", Task: "pay"}))
-	f := MustVerified(g, func(context.Context, struct{}) (struct{}, error) { return struct{}{}, nil },
-		Operation("pay"), Policy("kest/allow_trusted"), Resource("order/1"), AddTaints("a", "b"))
+	g, err := kest.New(kest.Config{Engine: policytest.Allow().Keep(0), Identity: identitytest.New(payments)})
+	must(b, err)
+	ctx, s := kest.StartSession(kest.WithIdentity(context.Background(), kest.Identity{User: "alice", Agent: "agent-7", Task: "pay"}))
+	f := kest.MustVerified(g, func(context.Context, struct{}) (struct{}, error) { return struct{}{}, nil },
+		kest.Operation("pay"), kest.Policy("kest/allow_trusted"), kest.Resource("order/1"), kest.AddTaints("a", "b"))
 	for range depth {
-		if _, err := f(ctx, struct{}{}); err != nil {
-			b.Fatal(err)
-		}
+		_, err := f(ctx, struct{}{})
+		must(b, err)
 	}
-	signer, err := g.current.Load().config.Identity.Signer(ctx)
-	if err != nil {
-		b.Fatal(err)
-	}
-	last := s.Passport().Last()
-	c := &call{
-		binding: &binding{settings: &settings{}, guard: g.current.Load()}, outer: s, history: s.Passport(),
-		signer: signer, entry: last.Entry(), trace: s.TraceID(), source: "internal",
-		identity: Identity{User: "alice", Agent: "agent-7", Task: "pay"},
-	}
+	input, err := kest.InputMaker(ctx, g, s)
+	must(b, err)
 	b.ReportAllocs()
 	for b.Loop() {
-		c.input = c.document(nil)
-		if read && len(c.input.Lineage.History.Past().Steps) == 0 {
+		if in := input(); read && len(in.Lineage.History.Past().Steps) == 0 {
 			b.Fatal("no steps")
 		}
 	}
