@@ -23,15 +23,21 @@ type checker struct {
 
 	origins lineage.Origins
 	sources []string // their names
+
+	approvers    *lineage.KeySet
+	approverText string // of the file of their keys
 }
 
 func (c *checker) check() {
 	c.origins, _ = lineage.NewOrigins(c.doc.Origins) // its faults are reported below
 	c.sources = c.origins.Names()
-	c.policies()
+	c.policies(c.doc.Policies.tiers(), "policies")
+	c.shadow()
 	for i := range c.doc.Deviations {
 		c.deviation(fmt.Sprintf("deviations[%d]", i), &c.doc.Deviations[i])
 	}
+	c.approvals()
+	c.decisions()
 	c.labels()
 	c.authority()
 	c.borders()
@@ -55,13 +61,12 @@ func (c *checker) warn(path, message, hint string) {
 	c.warnings.add(c.place(path).problem(path, message, hint))
 }
 
-func (c *checker) policies() {
-	tiers := c.doc.Policies.tiers()
+func (c *checker) policies(tiers policy.Tiers, section string) {
 	for _, tier := range policy.Order() {
 		names := tiers.Names(tier)
 		seen := make(map[string]bool, len(names))
 		for i, name := range names {
-			path := fmt.Sprintf("policies.%s[%d]", tier, i)
+			path := fmt.Sprintf("%s.%s[%d]", section, tier, i)
 			if name == "" {
 				continue // reported as it was decoded
 			}
@@ -72,6 +77,24 @@ func (c *checker) policies() {
 			}
 			seen[name] = true
 		}
+	}
+}
+
+// shadow checks the policies under trial.
+func (c *checker) shadow() {
+	enforced, tiers, n := c.doc.Policies.tiers(), c.doc.Policies.Shadow.tiers(), 0
+	c.policies(tiers, "policies.shadow")
+	for _, tier := range policy.Order() {
+		n += len(tiers.Names(tier))
+		for i, name := range tiers.Names(tier) {
+			if name != "" && slices.Contains(enforced.Names(tier), name) {
+				c.fail(fmt.Sprintf("policies.shadow.%s[%d]", tier, i), fmt.Sprintf("policy %q is enforced, too", clip(name)),
+					fmt.Sprintf("take it out of one of policies.%s and policies.shadow.%s", tier, tier))
+			}
+		}
+	}
+	if n > maxShadow {
+		c.fail("policies.shadow", fmt.Sprintf("%d policies are under trial", n), fmt.Sprintf("try at most %d at once", maxShadow))
 	}
 }
 
@@ -88,6 +111,10 @@ func (c *checker) deviation(path string, v *deviation) {
 		return
 	}
 	names := c.doc.Policies.tiers().Names(v.Tier)
+	if v.Policy != "" && !slices.Contains(names, v.Policy) && slices.Contains(c.doc.Policies.Shadow.tiers().Names(v.Tier), v.Policy) {
+		c.fail(path+".policy", fmt.Sprintf("%q is under trial and stops nothing", clip(v.Policy)), "take the deviation out")
+		return
+	}
 	// Application code may bring the policies of its tier, so the guard is who knows about those.
 	if v.Policy != "" && v.Tier != policy.Application && !slices.Contains(names, v.Policy) {
 		c.fail(path+".policy", fmt.Sprintf("no %s policy is called %q", v.Tier, clip(v.Policy)), nearest(v.Policy, names))
@@ -98,7 +125,7 @@ func (c *checker) deviation(path string, v *deviation) {
 		}
 	}
 	if v.value().Expired(time.Now()) {
-		c.warn(path+".not_after", fmt.Sprintf("the deviation of %q has expired and is ignored", clip(v.Policy)), "take it out, or have it approved anew")
+		c.warn(path+".not_after", fmt.Sprintf("the deviation of %q has expired and lifts nothing", clip(v.Policy)), "take it out, or have it approved anew")
 	}
 	c.scope(path+".scope", v)
 }
@@ -108,7 +135,8 @@ func deviable() []string {
 }
 
 func (v *deviation) value() policy.Deviation {
-	return policy.Deviation{Policy: v.Policy, Tier: v.Tier, Scope: v.Scope, Reason: v.Reason, Approver: v.Approver, NotAfter: v.NotAfter}
+	return policy.Deviation{Policy: v.Policy, Tier: v.Tier, Scope: v.Scope, Reason: v.Reason, Approver: v.Approver, NotAfter: v.NotAfter,
+		Signature: v.Signature}
 }
 
 // scope warns of scopes that no operation can have: of those of the program when they are known, and of any otherwise.

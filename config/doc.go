@@ -11,16 +11,21 @@
 //
 // All sections are optional. testdata/kest.yaml is an example with every one of them, and [Schema] describes every key.
 //
-//	policies         enterprise, platform, application: names of policies; timeout
-//	deviations       list of policy, tier, scope, reason, approver, not_after
+//	policies         enterprise, platform, application: names of policies; shadow: those under trial, by tier; timeout
+//	deviations       list of policy, tier, scope, reason, approver, not_after, signature
+//	approvers        keys, required: who signs deviations
 //	origins          source type: score
 //	classifications  classification: taints
-//	authority        grants: list of principal, originate, root_trust, override_trust, remove_taints
-//	engine           one of rego, opa, cedar, cedaragent, or a kind of the program
-//	identity         one of spiffe, aws, bedrock, oidc, local, auto, or a kind of the program
+//	authority        grants: list of principal, originate, root_trust, override_trust, remove_taints; refuse_observed
+//	trust            attenuate or weighted
+//	engine           one of rego, opa, cedar, cedaragent, avp, or a kind of the program
+//	decision_log     output, sample_allows, input, masks, max_input
+//	decision_cache   max_entries, ttl, ignore
+//	identity         one of spiffe, aws, bedrock, oidc, device, local, auto, or a kind of the program
 //	store            one of memory, redis, sql, nats, or a kind of the program
+//	verifier         keys, legacy, linear, cache_bytes
 //	ingress          listener, proofs, authorities, tokens (bearer, or a kind of the program) …
-//	egress           allow, strict_return
+//	egress           allow, proofs, strict_return
 //	propagation      threshold, compress_first, claim_ttl, claim_prefix
 //	telemetry        span_passport_bytes, receipts
 //	limits           those of lineage.Limits
@@ -48,6 +53,8 @@
 //
 // # While the program runs
 //
-// [Deployment.Watch] follows the file. Policies, deviations and authority can change; everything else says that it takes
-// effect at the next start. The files of an engine have a watch of their own, in the engine.
+// [Deployment.Watch] follows the file. Policies, deviations, approvers and authority can change; everything else says that
+// it takes effect at the next start. The files of an engine have a watch of their own, in the engine.
+//
+// Package deploy links every kind, makes all parts from a file in one call, and follows it.
 package config

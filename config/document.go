@@ -18,18 +18,28 @@ type document struct {
 	Policies policies `config:"policies"`
 	// Exemptions from policies.
 	Deviations []deviation `config:"deviations" most:"4096"`
+	// Those who sign deviations. Without this section nothing has to be signed, and nothing can be.
+	Approvers *approvers `config:"approvers"`
 	// Source types besides the fixed ones, with their trust scores from 0 to 100.
 	Origins map[string]int `config:"origins" min:"0" max:"100"`
 	// The taints that a classification brings, in place of the default ones.
 	Classifications map[string][]string `config:"classifications"`
 	// Who may begin lineages, raise trust and remove taints. Without this section every known principal may.
 	Authority *authority `config:"authority"`
+	// How scores follow from those of parents: one kind and its settings. Verifiers everywhere must use the same.
+	Trust section `config:"trust" kinds:"trust"`
 	// The policy engine: one kind and its settings.
 	Engine section `config:"engine" kinds:"engine"`
+	// Writes every decision of the engine down. {} is good.
+	DecisionLog *decisionLog `config:"decision_log"`
+	// Remembers definite answers of an engine that has revisions. Without this section nothing is remembered.
+	DecisionCache *decisionCache `config:"decision_cache"`
 	// The identity of the workload: one kind and its settings. Without this section it is detected.
 	Identity section `config:"identity" kinds:"identity"`
 	// The store of claim checks and nonces: one kind and its settings.
 	Store section `config:"store" kinds:"store"`
+	// Whose lineage is believed, and in which form.
+	Verifier verifier `config:"verifier"`
 	// What is demanded of incoming requests.
 	Ingress *ingress `config:"ingress"`
 	// Who may get lineage.
@@ -51,12 +61,30 @@ type policies struct {
 	Platform []string `config:"platform" most:"256"`
 	// Apply to every call of this application.
 	Application []string `config:"application" most:"256"`
+	// Policies under trial, by tier: what they say is logged and signed into the entry, and stops nothing. At most 16.
+	Shadow shadow `config:"shadow"`
 	// The longest time for one policy, 1s by default.
 	Timeout time.Duration `config:"timeout" min:"1ms" max:"1m"`
 }
 
+type shadow struct {
+	// Of the enterprise tier.
+	Enterprise []string `config:"enterprise" most:"16"`
+	// Of the platform tier.
+	Platform []string `config:"platform" most:"16"`
+	// Of the application tier.
+	Application []string `config:"application" most:"16"`
+}
+
+// maxShadow is how many policies a guard tries at once, in all tiers together; a test asks the guard.
+const maxShadow = 16
+
 func (p *policies) tiers() policy.Tiers {
 	return policy.Tiers{Enterprise: p.Enterprise, Platform: p.Platform, Application: p.Application}
+}
+
+func (s *shadow) tiers() policy.Tiers {
+	return policy.Tiers{Enterprise: s.Enterprise, Platform: s.Platform, Application: s.Application}
 }
 
 type deviation struct {
@@ -72,11 +100,73 @@ type deviation struct {
 	Approver string `config:"approver"`
 	// The end, as in 2027-01-31T00:00:00Z. Without it there is none.
 	NotAfter time.Time `config:"not_after"`
+	// What the approver signed about all of the above: a detached JWS, header..signature. See approvers.
+	Signature string `config:"signature"`
+}
+
+type approvers struct {
+	// File with their keys: a JSON object from the name in approver to a JWKS, as lineage.ParseKeySet reads it. It is
+	// followed like this file.
+	Keys Path `config:"keys" must:"true"`
+	// Deviations without a signature that holds are refused; true by default.
+	Required bool `config:"required" default:"true"`
 }
 
 type authority struct {
 	// What principals may do; several for one principal add up. An empty list lets nobody do any of it.
 	Grants []grant `config:"grants" most:"4096" must:"true"`
+	// Policies under trial elsewhere, or * for all: an entry of which one of them said anything but allow is refused.
+	RefuseObserved []string `config:"refuse_observed" most:"256"`
+}
+
+type decisionLog struct {
+	// Where records go: the logger of the program (logger, by default), or JSON lines on its standard error (stderr).
+	Output string `config:"output" enum:"logger|stderr"`
+	// Log the allows of one trace in this many; 1 by default. Denials and errors are always logged.
+	SampleAllows int `config:"sample_allows" min:"1" max:"1000000000"`
+	// Add what the policy saw, masked. It holds what callers send, so mask what must not leave.
+	Input bool `config:"input"`
+	// Parts of the input that are hidden, in this order. A mask that cannot be applied drops the whole input.
+	Masks []mask `config:"masks" most:"256"`
+	// The longest input in bytes, 16384 by default; longer ones are dropped.
+	MaxInput int `config:"max_input" min:"1" max:"1048576"`
+}
+
+type mask struct {
+	// Names of the input joined by dots, as in attributes.ssn; * stands for every member or element.
+	Path string `config:"path" must:"true"`
+	// Put in its place. Without it the part is taken out.
+	With string `config:"with"`
+}
+
+type decisionCache struct {
+	// The most answers that are kept, 4096 by default.
+	MaxEntries int `config:"max_entries" min:"1" max:"1048576"`
+	// The longest time for which an answer counts, 1m by default.
+	TTL time.Duration `config:"ttl" min:"1ms" max:"24h"`
+	// Members of the input that do not count, because no policy reads them, as in environment.entry_id. Without some of
+	// these nothing is found again.
+	Ignore []string `config:"ignore" most:"64"`
+}
+
+type verifier struct {
+	// File with keys that are believed besides those that bindings certify: a JSON object from principal to JWKS.
+	Keys Path `config:"keys"`
+	// Principals whose entries may lack the labels that semantic checks need, as those of the Python implementation do.
+	Legacy []string `config:"legacy" most:"4096"`
+	// An entry's only parent must be the entry before it.
+	Linear bool `config:"linear"`
+	// Bytes for remembering what was verified, 33554432 by default.
+	CacheBytes int `config:"cache_bytes" min:"1048576" max:"17179869184"`
+}
+
+// Attenuate is the default: the lowest score of the parents times the call's own.
+type attenuate struct{}
+
+// Weighted leans on the history of the lineage, and never lets a score rise above the parents'.
+type weighted struct {
+	// How much the parents' scores weigh, in percent.
+	History int `config:"history" min:"0" max:"100" must:"true"`
 }
 
 type grant struct {
@@ -117,6 +207,8 @@ type egress struct {
 	// Hosts (ledger, ledger:8443) and suffixes (.mesh.internal) that get lineage, besides loopback addresses.
 	// Application code can name fewer, not more.
 	Allow []string `config:"allow"`
+	// Sign a proof for every request that carries lineage, for services that demand them.
+	Proofs bool `config:"proofs"`
 	// An answer without lineage that can be believed fails the call.
 	StrictReturn bool `config:"strict_return"`
 }

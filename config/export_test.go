@@ -27,3 +27,9 @@ func Variables() map[string][]string {
 	}
 	return out
 }
+
+// Sections are the keys of a file, and Reloadable those that take effect at once.
+var (
+	Sections   = sections
+	Reloadable = reloadable
+)

@@ -30,7 +30,8 @@ type Builder[T any] struct {
 // that name, such as [Rego]. For other kinds it is any struct whose fields for settings have a tag config with the key;
 // their types are string, bool, int, int64, [time.Duration], [time.Time], [Path], [Secret], lists of strings, and structs
 // of these and pointers to them. A tag must:"true" makes a key required, min and max bound a number or duration, most
-// bounds the items of a list, and enum:"a|b" lists the values of a string. A struct with a method Check() error is asked
+// bounds the items of a list, enum:"a|b" lists the values of a string, and default gives a string, a bool, a number or a
+// duration that is not set. A struct with a method Check() error is asked
 // when everything in it is well-formed.
 //
 // The context bounds the making only. What was made is closed by whoever asked for it.
@@ -54,17 +55,19 @@ func known() map[string]kinds {
 	return map[string]kinds{
 		"engine": {
 			"rego": reflect.TypeFor[Rego](), "opa": reflect.TypeFor[OPA](),
-			"cedar": reflect.TypeFor[Cedar](), "cedaragent": reflect.TypeFor[CedarAgent](),
+			"cedar": reflect.TypeFor[Cedar](), "cedaragent": reflect.TypeFor[CedarAgent](), "avp": reflect.TypeFor[AVP](),
 		},
 		"identity": {
 			"spiffe": reflect.TypeFor[SPIFFE](), "aws": reflect.TypeFor[AWS](), "bedrock": reflect.TypeFor[Bedrock](),
-			"oidc": reflect.TypeFor[OIDC](), "local": reflect.TypeFor[Local](), "auto": reflect.TypeFor[Auto](),
+			"oidc": reflect.TypeFor[OIDC](), "device": reflect.TypeFor[Device](), "local": reflect.TypeFor[Local](),
+			"auto": reflect.TypeFor[Auto](),
 		},
 		"store": {
 			"memory": reflect.TypeFor[Memory](), "redis": reflect.TypeFor[Redis](), "sql": reflect.TypeFor[SQL](),
 			"nats": reflect.TypeFor[NATS](),
 		},
 		"tokens": {"bearer": reflect.TypeFor[Bearer]()},
+		"trust":  {"attenuate": reflect.TypeFor[attenuate](), "weighted": reflect.TypeFor[weighted]()},
 	}
 }
 
@@ -134,8 +137,8 @@ func build[T any](ctx context.Context, d *Deployment, path string, s section, fi
 	return none, d.missing(path, s, field)
 }
 
-// Engine makes the engine of the file, nil when there is none. Whoever calls it closes the engine, if it is an
-// io.Closer.
+// Engine makes the engine of the file, nil when there is none, behind the cache and the log of decisions that the file
+// asks for. Whoever calls it closes the engine, if it is an io.Closer.
 func (d *Deployment) Engine(ctx context.Context) (policy.Engine, error) {
 	s := d.doc.Engine
 	switch settings := s.settings.(type) { // an engine that gave up earlier would make policies.timeout a lie
@@ -148,8 +151,11 @@ func (d *Deployment) Engine(ctx context.Context) (policy.Engine, error) {
 	case CedarAgent:
 		settings.Timeout = d.doc.Policies.Timeout
 		s.settings = settings
+	case AVP:
+		settings.Timeout = d.doc.Policies.Timeout
+		s.settings = settings
 	}
-	return build(ctx, d, "engine", s, "Engines", d.options.Engines, map[string]Builder[policy.Engine]{
+	made, err := build(ctx, d, "engine", s, "Engines", d.options.Engines, map[string]Builder[policy.Engine]{
 		"opa": Build(func(_ context.Context, s OPA) (policy.Engine, error) {
 			c := s.config()
 			var err error
@@ -167,6 +173,10 @@ func (d *Deployment) Engine(ctx context.Context) (policy.Engine, error) {
 			return cedaragent.New(c)
 		}),
 	})
+	if made == nil || err != nil {
+		return nil, err
+	}
+	return d.wrap(made)
 }
 
 // Identity makes the identity of the file, nil when there is none; [kest.New] then detects one. Whoever calls it closes

@@ -12,6 +12,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/kest-go/kest/identity"
+	"github.com/kest-go/kest/lineage"
 	"github.com/kest-go/kest/policy"
 	"github.com/kest-go/kest/propagate"
 	"github.com/kest-go/kest/store"
@@ -42,17 +43,19 @@ type Options struct {
 // A Deployment is a valid configuration. It never changes and is safe for concurrent use; what its methods return
 // belongs to the caller.
 type Deployment struct {
-	options  Options         // without Environ
-	environ  func() []string // behind a function, because formatting a Deployment must not show the secrets in it
-	doc      document
-	path     string // of the file, absolute
-	places   map[string]place
-	sections map[string]string // by key, for comparison
-	warnings []*Problem
+	options Options         // without Environ
+	environ func() []string // behind a function, because formatting a Deployment must not show the secrets in it
+	doc     document
+	// Of approvers.keys, as they were when the file was read; nil when there is no such section.
+	approvers *lineage.KeySet
+	path      string // of the file, absolute
+	places    map[string]place
+	sections  map[string]string // by key, for comparison
+	warnings  []*Problem
 }
 
 // Load reads a file of up to [MaxBytes] and the KEST_* variables. With an empty path it is the file that KEST_CONFIG names, and
-// without that the variables alone. It opens no other file and no connection. An error about what is configured is an
+// without that the variables alone. It opens no other file but approvers.keys, and no connection. An error about what is configured is an
 // [*Error] with every problem.
 func Load(path string, o Options) (*Deployment, error) {
 	if o.Environ == nil {
@@ -118,9 +121,12 @@ func parse(text []byte, o Options) (*Deployment, error) {
 		d.value("", root, reflect.ValueOf(&out.doc).Elem(), rule{})
 		c := checker{d: d, doc: &out.doc, operations: o.Operations}
 		c.check()
-		out.warnings = c.warnings.sorted(d.file)
+		out.warnings, out.approvers = c.warnings.sorted(d.file), c.approvers
 		for i := 0; i+1 < len(root.Content); i += 2 {
 			out.sections[root.Content[i].Value] = fingerprint(root.Content[i+1])
+		}
+		if a := out.doc.Approvers; a != nil { // the section is what the file says that it names
+			out.sections["approvers"] += c.approverText
 		}
 	}
 	if err := d.err(d.file); err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/kest-go/kest"
 	"github.com/kest-go/kest/lineage"
+	"github.com/kest-go/kest/policy"
 	"github.com/kest-go/kest/propagate"
 )
 
@@ -18,17 +19,36 @@ func (d *Deployment) Guard() kest.Config {
 	p := d.doc.Policies
 	c := kest.Config{
 		Enterprise: slices.Clone(p.Enterprise), Platform: slices.Clone(p.Platform), Application: slices.Clone(p.Application),
-		PolicyTimeout: p.Timeout, Limits: d.Limits(),
+		Shadow:        clone(p.Shadow.tiers()),
+		PolicyTimeout: p.Timeout, Limits: d.Limits(), Trust: d.trust(),
 		Origins: maps.Clone(d.doc.Origins), Classifications: copied(d.doc.Classifications),
 		SpanPassport: d.doc.Telemetry.SpanPassportBytes,
 	}
 	for _, v := range d.doc.Deviations {
 		c.Deviations = append(c.Deviations, v.value())
 	}
+	if d.approvers != nil { // not a nil *KeySet in an interface, which would not be nil
+		c.Approvers, c.RequireApproval = d.approvers, d.doc.Approvers.Required
+	}
 	if r := d.doc.Telemetry.Receipts; r != nil {
 		c.NoReceipts = !*r
 	}
 	return c
+}
+
+func clone(t policy.Tiers) policy.Tiers {
+	return policy.Tiers{Enterprise: slices.Clone(t.Enterprise), Platform: slices.Clone(t.Platform), Application: slices.Clone(t.Application)}
+}
+
+// trust is the evaluator of the file, nil when it names none.
+func (d *Deployment) trust() lineage.TrustEvaluator {
+	switch t := d.doc.Trust.settings.(type) {
+	case attenuate:
+		return lineage.Attenuate{}
+	case weighted:
+		return lineage.Weighted{History: t.History}
+	}
+	return nil
 }
 
 func copied(m map[string][]string) map[string][]string {
@@ -44,9 +64,11 @@ func copied(m map[string][]string) map[string][]string {
 //
 //   - Enterprise and Platform: nil, or a list with everything that the deployment has; what is more is added.
 //   - Application: added to the deployment's.
+//   - Shadow: added to the deployment's. A policy that the deployment enforces cannot be put on trial instead.
 //   - Deviations: come from deployment configuration only, so there must be none in c.
+//   - Approvers: the deployment's, where it has some; then there must be none in c. RequireApproval: of either.
 //   - Origins and Classifications: added; one of the same name must have the same score, and at least the same taints.
-//   - Numbers, durations and receipts: the deployment's, where it sets them.
+//   - Numbers, durations, receipts and Trust: the deployment's, where it sets them.
 //
 // Everything else is as in c. The error is a [*kest.ConfigError] with every attempt to take something away.
 func (d *Deployment) Apply(c kest.Config) (kest.Config, error) {
@@ -59,6 +81,17 @@ func (d *Deployment) Apply(c kest.Config) (kest.Config, error) {
 		m.problem("Deviations: %d are set by application code; they come from deployment configuration only", len(c.Deviations))
 	}
 	c.Deviations = own.Deviations
+	c.Shadow = m.shadow(own, c.Shadow)
+	if own.Approvers != nil {
+		if c.Approvers != nil {
+			m.problem("Approvers: set by application code and by the deployment; leave it nil")
+		}
+		c.Approvers = own.Approvers
+	}
+	c.RequireApproval = c.RequireApproval || own.RequireApproval
+	if own.Trust != nil {
+		c.Trust = own.Trust
+	}
 	c.Origins = m.origins(own.Origins, c.Origins)
 	c.Classifications = m.classifications(own.Classifications, c.Classifications)
 	override(&c.PolicyTimeout, own.PolicyTimeout)
@@ -90,6 +123,22 @@ func (m *merge) atLeast(field string, own, theirs []string) []string {
 		}
 	}
 	return union(own, theirs)
+}
+
+// shadow adds trials. One of what the deployment enforces is refused here by its reason, and by the guard in any case.
+func (m *merge) shadow(own kest.Config, theirs policy.Tiers) policy.Tiers {
+	enforced := policy.Tiers{Enterprise: own.Enterprise, Platform: own.Platform, Application: own.Application}
+	for _, tier := range policy.Order() {
+		for _, name := range theirs.Names(tier) {
+			if slices.Contains(enforced.Names(tier), name) {
+				m.problem("Shadow: application code puts %s policy %q on trial, which the deployment enforces; take it out", tier, name)
+			}
+		}
+	}
+	return policy.Tiers{
+		Enterprise: union(own.Shadow.Enterprise, theirs.Enterprise), Platform: union(own.Shadow.Platform, theirs.Platform),
+		Application: union(own.Shadow.Application, theirs.Application), Function: theirs.Function,
+	}
 }
 
 // union is own, and what is only in more.
@@ -164,7 +213,7 @@ func (d *Deployment) Authority() *lineage.Authority {
 	if d.doc.Authority == nil {
 		return nil
 	}
-	out := &lineage.Authority{}
+	out := &lineage.Authority{RefuseObserved: slices.Clone(d.doc.Authority.RefuseObserved)}
 	for _, g := range d.doc.Authority.Grants {
 		out.Grants = append(out.Grants, lineage.Grant{
 			Principal: g.Principal, Originate: slices.Clone(g.Originate), RootTrust: g.RootTrust,
@@ -174,8 +223,9 @@ func (d *Deployment) Authority() *lineage.Authority {
 	return out
 }
 
-// Verifier adds authority, origins and limits to what application code configures. Application code must not set an
-// authority beside that of the deployment, nor other scores for its origins.
+// Verifier adds authority, origins, limits, trust and the section verifier to what application code configures, which
+// gives Keys; see [Deployment.Keys]. Application code must not set an authority beside that of the deployment, nor other
+// scores for its origins, nor principals in Legacy that the deployment, which has some, does not have.
 func (d *Deployment) Verifier(c lineage.VerifierConfig) (lineage.VerifierConfig, error) {
 	if a := d.Authority(); a != nil {
 		if c.Authority != nil {
@@ -197,7 +247,37 @@ func (d *Deployment) Verifier(c lineage.VerifierConfig) (lineage.VerifierConfig,
 	}
 	origins, err := lineage.NewOrigins(more)
 	c.Origins, c.Limits = origins, limit(d.Limits(), c.Limits)
+	c.Linear = c.Linear || d.doc.Verifier.Linear
+	override(&c.CacheBytes, d.doc.Verifier.CacheBytes)
+	if trust := d.trust(); trust != nil {
+		c.Trust = trust
+	}
+	for _, name := range c.Legacy { // legacy weakens, so it is the deployment's as soon as it has an opinion
+		if d.doc.Verifier.Legacy != nil && !slices.Contains(d.doc.Verifier.Legacy, name) {
+			return lineage.VerifierConfig{}, fmt.Errorf("verifier: Legacy: application code adds %q, which verifier.legacy of the deployment does not have", name)
+		}
+	}
+	if c.Legacy == nil {
+		c.Legacy = slices.Clone(d.doc.Verifier.Legacy)
+	}
 	return c, err
+}
+
+// Keys reads the keys of the section verifier, nil when it names none. They are for binding.Config.Static, or for
+// [lineage.VerifierConfig].Keys where nothing else is believed.
+func (d *Deployment) Keys() (*lineage.KeySet, error) {
+	if d.doc.Verifier.Keys == "" {
+		return nil, nil //nolint:nilnil // as Roots
+	}
+	text, err := readFile(string(d.doc.Verifier.Keys), maxKeys)
+	if err != nil {
+		return nil, d.unreadable("verifier.keys", err)
+	}
+	keys, err := lineage.ParseKeySet(text)
+	if err != nil {
+		return nil, d.unreadable("verifier.keys", err)
+	}
+	return keys, nil
 }
 
 // Roots reads the trust bundle, nil when the file names none.
@@ -205,15 +285,20 @@ func (d *Deployment) Roots() (*lineage.Roots, error) {
 	if d.doc.TrustBundle == "" {
 		return nil, nil //nolint:nilnil // nil roots believe nobody
 	}
-	text, err := readFile(string(d.doc.TrustBundle), 4<<20)
+	text, err := readFile(string(d.doc.TrustBundle), maxKeys)
 	if err != nil {
-		return nil, fmt.Errorf("trust_bundle: %w", err)
+		return nil, d.unreadable("trust_bundle", err)
 	}
 	roots, err := lineage.ParseRoots(text)
 	if err != nil {
-		return nil, fmt.Errorf("trust_bundle %s: %w", d.doc.TrustBundle, err)
+		return nil, d.unreadable("trust_bundle", err)
 	}
 	return roots, nil
+}
+
+// unreadable is a fault of a file that the configuration names.
+func (d *Deployment) unreadable(path string, err error) error {
+	return fmt.Errorf("%s: %w", d.places[path].problem(path, "it cannot be read", "").String(), err)
 }
 
 // Propagator adds how lineage travels to what application code configures, which gives the store.
@@ -229,6 +314,7 @@ func (d *Deployment) Propagator(c propagate.Config) propagate.Config {
 
 // Ingress adds what the deployment demands of requests to what application code configures, which gives verifiers.
 // What either of them demands is demanded; of everything else the deployment's counts.
+// A deployment without the section leaves all as it is.
 func (d *Deployment) Ingress(ctx context.Context, c propagate.IngressConfig) (propagate.IngressConfig, error) {
 	in := d.doc.Ingress
 	if in == nil {
@@ -279,4 +365,19 @@ func (d *Deployment) Egress(c propagate.EgressConfig) (propagate.EgressConfig, e
 	}
 	c.StrictReturn = c.StrictReturn || out.StrictReturn
 	return c, nil
+}
+
+// Shape says which borders a deployment has, for whoever makes the parts.
+type Shape struct {
+	Ingress, Egress bool // the sections are there
+	IngressProofs   bool // requests with hop proofs are held to them, which takes a propagate.HopVerifier
+	EgressProofs    bool // requests get hop proofs, which takes a propagate.HopSigner
+}
+
+// Shape returns what the file has.
+func (d *Deployment) Shape() Shape {
+	s := Shape{Ingress: d.doc.Ingress != nil, Egress: d.doc.Egress != nil}
+	s.IngressProofs = s.Ingress && d.doc.Ingress.proofs() != propagate.ProofOff
+	s.EgressProofs = s.Egress && d.doc.Egress.Proofs
+	return s
 }

@@ -43,7 +43,7 @@ func TestExample(t *testing.T) {
 	k := kept{}
 	d, err := config.Load("testdata/kest.yaml", config.Options{
 		Environ: []string{"REDIS_PASSWORD=swordfish"}, Logger: quiet,
-		Engines:    map[string]config.Builder[policy.Engine]{"opa": keep[config.OPA, policy.Engine](k, "opa")},
+		Engines:    map[string]config.Builder[policy.Engine]{"rego": keep[config.Rego, policy.Engine](k, "rego")},
 		Identities: map[string]config.Builder[identity.Provider]{"spiffe": keep[config.SPIFFE, identity.Provider](k, "spiffe")},
 		Stores:     map[string]config.Builder[store.Store]{"redis": keep[config.Redis, store.Store](k, "redis")},
 		Tokens:     map[string]config.Builder[propagate.TokenVerifier]{"bearer": keep[config.Bearer, propagate.TokenVerifier](k, "bearer")},
@@ -59,23 +59,39 @@ func TestExample(t *testing.T) {
 		PolicyTimeout: 500 * time.Millisecond,
 		Deviations: []policy.Deviation{{Policy: "data-classification", Tier: policy.Enterprise, Scope: "reports.*",
 			Reason: "SEC-1423: reports carry no personal data", Approver: "ciso@example.org", NotAfter: time.Date(2100, 1, 31, 0, 0, 0, 0, time.UTC)}},
+		Shadow: policy.Tiers{Platform: []string{"kest/min_trust_60"}}, RequireApproval: true, Trust: lineage.Weighted{History: 40},
 		Origins: map[string]int{"partner_feed": 70}, Classifications: map[string][]string{"personal": {"contains_personal_data", "contains_data"}},
 		Limits: lineage.Limits{PassportEntries: 256}, SpanPassport: 16384,
 	}
-	if got := d.Guard(); !reflect.DeepEqual(got, want) {
+	got := d.Guard()
+	if verified, err := got.Deviations[0].Verify(t.Context(), got.Approvers); err != nil || verified.ApproverKey == "" {
+		t.Errorf("the signature of the example: %v", err)
+	}
+	got.Approvers, got.Deviations[0].Signature = nil, ""
+	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
 	authority := &lineage.Authority{Grants: []lineage.Grant{
 		{Principal: "spiffe://example.org/gateway", Originate: []string{"internet", "user_input"}},
 		{Principal: "spiffe://example.org/batch/*", RootTrust: 70},
 		{Principal: "spiffe://example.org/redactor", OverrideTrust: 90, RemoveTaints: []string{"contains_personal_data"}},
-	}}
+	}, RefuseObserved: []string{"kest/min_trust_60"}}
 	if got := d.Authority(); !reflect.DeepEqual(got, authority) {
 		t.Errorf("got  %+v\nwant %+v", got, authority)
 	}
 	in, err := d.Ingress(t.Context(), propagate.IngressConfig{})
 	if err != nil || in.Listener != propagate.Internal || in.Proofs != propagate.ProofRequire || !slices.Equal(in.Authorities, []string{"payments.mesh.internal"}) {
 		t.Errorf("%+v, %v", in, err)
+	}
+	if s := d.Shape(); s != (config.Shape{Ingress: true, Egress: true, IngressProofs: true, EgressProofs: true}) {
+		t.Errorf("%+v", s)
+	}
+	v, err := d.Verifier(lineage.VerifierConfig{})
+	if err != nil || !slices.Equal(v.Legacy, []string{"partner"}) || v.Trust != (lineage.Weighted{History: 40}) {
+		t.Errorf("%+v, %v", v, err)
+	}
+	if _, err := d.Keys(); err == nil || !strings.Contains(err.Error(), "testdata/partners.json") {
+		t.Errorf("keys that are not there: %v", err)
 	}
 	out, err := d.Egress(propagate.EgressConfig{})
 	if err != nil || !slices.Equal(out.Allow, []string{"ledger", ".mesh.internal"}) {
@@ -90,9 +106,9 @@ func TestExample(t *testing.T) {
 	if err := errors.Join(engineErr, identityErr, storeErr); err != nil {
 		t.Fatal(err)
 	}
-	opa, redis := k["opa"].(config.OPA), k["redis"].(config.Redis)
-	if opa.URL != "https://opa.example.org" || opa.Token.String() != "file /run/secrets/opa-token" || opa.TLS.CA != absolute(t, "testdata/certificates/opa.pem") || opa.Timeout != 500*time.Millisecond {
-		t.Errorf("%+v", opa)
+	rego, redis := k["rego"].(config.Rego), k["redis"].(config.Redis)
+	if rego.Dir != absolute(t, "testdata/policies") || rego.Reload != 10*time.Second || rego.Timeout != 500*time.Millisecond {
+		t.Errorf("%+v", rego)
 	}
 	if password, err := redis.Password.Read(); password != "swordfish" || err != nil || redis.TLS == nil || redis.Username != "kest" {
 		t.Errorf("%+v %v", redis, err)
@@ -133,14 +149,21 @@ func TestJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := must(t, string(text))
+	parse := func(text []byte) *config.Deployment {
+		d, err := config.Parse(text, config.Options{File: "testdata/kest.yaml", Environ: []string{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	want := parse(text)
 	for _, text := range [][]byte{short, long} {
-		got := must(t, string(text))
+		got := parse(text)
 		if !reflect.DeepEqual(got.Guard(), want.Guard()) || !reflect.DeepEqual(got.Authority(), want.Authority()) {
 			t.Errorf("%s\nis %+v", text, got.Guard())
 		}
 	}
-	must(t, string(read(t, "testdata/kest.json")))
+	parse(read(t, "testdata/kest.json"))
 }
 
 // TestNothing: an empty configuration changes nothing.
@@ -162,7 +185,7 @@ func TestNothing(t *testing.T) {
 }
 
 const deployed = `
-policies: {enterprise: [base, data], platform: [plat], application: [app], timeout: 2s}
+policies: {enterprise: [base, data], platform: [plat], application: [app], timeout: 2s, shadow: {platform: [trial]}}
 deviations: [{policy: data, tier: enterprise, scope: 'reports.*'}]
 origins: {feed: 70}
 classifications: {pii: [personal]}
@@ -178,7 +201,8 @@ func TestApply(t *testing.T) {
 	got, err := d.Apply(kest.Config{
 		Enterprise: []string{"data", "base", "mine"}, Application: []string{"limits", "app"}, Origins: map[string]int{"own": 1, "feed": 70},
 		Classifications: map[string][]string{"pii": {"more", "personal"}, "own": {"t"}}, PolicyTimeout: time.Minute, NoReceipts: true,
-		Limits: lineage.Limits{Depth: 99, Labels: 7},
+		Limits: lineage.Limits{Depth: 99, Labels: 7}, Shadow: policy.Tiers{Platform: []string{"trial"}, Application: []string{"mine2"}},
+		Trust: lineage.Weighted{History: 1}, RequireApproval: true, Approvers: keys{},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -192,11 +216,16 @@ func TestApply(t *testing.T) {
 	if got.PolicyTimeout != 2*time.Second || got.NoReceipts || got.Limits.Depth != 8 || got.Limits.Labels != 7 || len(got.Deviations) != 1 {
 		t.Errorf("%+v", got)
 	}
+	if !slices.Equal(got.Shadow.Platform, []string{"trial"}) || !slices.Equal(got.Shadow.Application, []string{"mine2"}) || !got.RequireApproval || got.Approvers == nil || got.Trust == nil {
+		t.Errorf("%+v %v %v", got.Shadow, got.RequireApproval, got.Trust)
+	}
 	for _, test := range []struct {
 		name string
 		app  kest.Config
 		want string
 	}{
+		{"trial of an enforced policy", kest.Config{Shadow: policy.Tiers{Enterprise: []string{"data"}}}, `Shadow: application code puts enterprise policy "data" on trial, which the deployment enforces`},
+		{"trial of an enforced application policy", kest.Config{Shadow: policy.Tiers{Application: []string{"app"}}}, `Shadow: application code puts application policy "app" on trial`},
 		{"fewer enterprise", kest.Config{Enterprise: []string{"base"}}, `Enterprise: application code leaves out "data"`},
 		{"no enterprise", kest.Config{Enterprise: []string{}}, `Enterprise: application code leaves out "base"`},
 		{"other platform", kest.Config{Platform: []string{"other"}}, `Platform: application code leaves out "plat"`},
@@ -358,5 +387,85 @@ identity: {local: {}}
 	expired := must(t, text+"deviations: [{policy: data-classification, tier: enterprise, scope: '*', not_after: 2001-01-01T00:00:00Z}]")
 	if err := call(expired, "reports.Run"); !errors.Is(err, kest.ErrDenied) || len(expired.Warnings()) != 1 {
 		t.Errorf("under an expired deviation: %v", err)
+	}
+}
+
+// TestTrust: the deployment's evaluator counts for the guard and for verifiers, also the default when it is named.
+func TestTrust(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]lineage.TrustEvaluator{
+		"trust: {attenuate: {}}":            lineage.Attenuate{},
+		"trust: {weighted: {history: 100}}": lineage.Weighted{History: 100},
+		"trust: {weighted: {history: 0}}":   lineage.Weighted{},
+	} {
+		d := must(t, text)
+		c, err1 := d.Apply(kest.Config{Trust: lineage.Weighted{History: 7}})
+		v, err2 := d.Verifier(lineage.VerifierConfig{Trust: lineage.Weighted{History: 7}})
+		if err := errors.Join(err1, err2); err != nil || c.Trust != want || v.Trust != want {
+			t.Errorf("%s: %v %v %v", text, c.Trust, v.Trust, err)
+		}
+	}
+}
+
+// TestVerifier: what the deployment says about a verifier, and what application code cannot add to it.
+func TestVerifier(t *testing.T) {
+	t.Parallel()
+	d := must(t, "verifier: {linear: true, legacy: [old], cache_bytes: 2097152}")
+	v, err := d.Verifier(lineage.VerifierConfig{Legacy: []string{"old"}, CacheBytes: -1})
+	if err != nil || !v.Linear || v.CacheBytes != 2<<20 || !slices.Equal(v.Legacy, []string{"old"}) {
+		t.Errorf("%+v %v", v, err)
+	}
+	if _, err := d.Verifier(lineage.VerifierConfig{Legacy: []string{"mine"}}); err == nil || !strings.Contains(err.Error(), `adds "mine"`) {
+		t.Errorf("application code makes a principal legacy: %v", err)
+	}
+	if set, err := d.Keys(); set != nil || err != nil {
+		t.Error(set, err)
+	}
+	d, err = inFolder(t, "verifier: {keys: keys.json}", keysOf(t, "partner"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if set, err := d.Keys(); err != nil || !slices.Equal(set.Principals(), []string{"partner"}) {
+		t.Error(set, err)
+	}
+}
+
+// TestApproversOfTheCode: application code must not choose whose signatures count.
+func TestApproversOfTheCode(t *testing.T) {
+	t.Parallel()
+	d, err := inFolder(t, "approvers: {keys: keys.json}", keysOf(t, "ciso"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Apply(kest.Config{Approvers: keys{}}); err == nil || !strings.Contains(err.Error(), "Approvers: set by application code and by the deployment") {
+		t.Error(err)
+	}
+	if c, err := d.Apply(kest.Config{}); err != nil || c.Approvers == nil || !c.RequireApproval {
+		t.Errorf("%+v %v", c, err)
+	}
+}
+
+// TestTrials: the limit of the file is that of the guard.
+func TestTrials(t *testing.T) {
+	t.Parallel()
+	for n, good := range map[int]bool{16: true, 17: false} {
+		var tiers policy.Tiers
+		for i := range n {
+			if name := string(rune('a' + i)); i%2 == 0 {
+				tiers.Platform = append(tiers.Platform, name)
+			} else {
+				tiers.Application = append(tiers.Application, name)
+			}
+		}
+		text := "policies: {shadow: {platform: [" + strings.Join(tiers.Platform, ",") + "], application: [" + strings.Join(tiers.Application, ",") + "]}}"
+		_, fromFile := parse(text)
+		id, err := must(t, "identity: {local: {}}").Identity(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, fromGuard := kest.New(kest.Config{Engine: policytest.Allow(), Identity: id, Shadow: tiers, Logger: quiet})
+		if (fromFile == nil) != good || (fromGuard == nil) != good {
+			t.Errorf("%d trials: the file says %v, the guard %v", n, fromFile, fromGuard)
+		}
 	}
 }

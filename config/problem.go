@@ -144,7 +144,7 @@ func nearest(name string, known []string) string {
 		return ""
 	case len(known) == 1:
 		return fmt.Sprintf("there is only %q", clip(known[0]))
-	case len(known) <= 16:
+	case len(known) <= 24:
 		return "use " + choice(known)
 	}
 	return ""

@@ -27,11 +27,15 @@ type reader struct {
 	file   string
 	env    map[*yaml.Node]string // variables that nodes came from
 	values int
+	lines  int // at least as many as the file has; 0: not known
 }
 
 func (r *reader) place(n *yaml.Node) place {
 	if name, ok := r.env[n]; ok {
 		return place{file: name}
+	}
+	if r.lines > 0 && n.Line > r.lines { // of what is not there, behind the end
+		return place{r.file, r.lines, 1}
 	}
 	return place{r.file, n.Line, n.Column}
 }
@@ -54,6 +58,12 @@ func (r *reader) read(text []byte) *yaml.Node {
 	case !utf8.Valid(text): // YAML 1.2 §5.2 allows UTF-16, which nobody reviews
 		r.add(r.invalid(text).problem("", "the text is not UTF-8", "save the file as UTF-8"))
 		return nil
+	}
+	r.lines = 1
+	for _, c := range string(text) {
+		if strings.ContainsRune("\n\r\u0085\u2028\u2029", c) { // YAML 1.1 §4.1.4
+			r.lines++
+		}
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	document, err := next(decoder)

@@ -98,6 +98,9 @@ func (m *maker) structure(t *testing.T, typ reflect.Type) object {
 			t.Errorf("%s.%s has no comment", typ.Name(), f.Name)
 		}
 		s["description"] = comment
+		if text := f.Tag.Get("default"); text != "" {
+			s["default"] = defaultValue(t, f.Type, text)
+		}
 		properties[key] = s
 		if f.Tag.Get("must") != "" {
 			required = append(required, key)
@@ -108,6 +111,25 @@ func (m *maker) structure(t *testing.T, typ reflect.Type) object {
 		out["required"] = required
 	}
 	return out
+}
+
+// defaultValue holds the tag to be what the decoder takes it for.
+func defaultValue(t *testing.T, typ reflect.Type, text string) any {
+	t.Helper()
+	var err error
+	var value any = text
+	switch {
+	case typ == reflect.TypeFor[time.Duration]():
+		_, err = time.ParseDuration(text)
+	case typ.Kind() == reflect.Bool:
+		value, err = strconv.ParseBool(text)
+	case typ.Kind() != reflect.String:
+		value, err = strconv.Atoi(text)
+	}
+	if err != nil {
+		t.Errorf("default %q of a %v: %v", text, typ, err)
+	}
+	return value
 }
 
 func (m *maker) value(t *testing.T, typ reflect.Type, tag reflect.StructTag) object {
@@ -242,7 +264,7 @@ func checkKeyword(root, schema object, keyword string, value any) error {
 	members, isObject := value.(object)
 	wrong := false
 	switch keyword {
-	case "$schema", "$id", "$defs", "title", "description":
+	case "$schema", "$id", "$defs", "title", "description", "default":
 	case "$ref":
 		return check(root, root["$defs"].(object)[strings.TrimPrefix(arg.(string), "#/$defs/")].(object), value)
 	case "type":

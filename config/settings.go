@@ -1,6 +1,14 @@
 package config
 
-import "time"
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+)
 
 // Rego are the settings of engine.rego: policies that OPA's library evaluates in the process (policy/rego).
 type Rego struct {
@@ -8,6 +16,8 @@ type Rego struct {
 	Dir Path `config:"dir" must:"true"`
 	// Built-in functions that policies may call although they are refused otherwise, such as http.send.
 	InsecureBuiltins []string `config:"insecure_builtins"`
+	// How often the folder is looked at for changes, 5s by default; 0s for never.
+	Reload time.Duration `config:"reload" default:"5s" max:"24h"`
 
 	// Timeout is policies.timeout, 0 when that is not set.
 	Timeout time.Duration
@@ -47,7 +57,25 @@ type Cedar struct {
 	Schema string `config:"schema"`
 	// File of entities, by its path in the folder; entities.json by default, if there is one.
 	Entities string `config:"entities"`
+	// How often the folder is looked at for changes, 5s by default; 0s for never.
+	Reload time.Duration `config:"reload" default:"5s" max:"24h"`
 }
+
+// minReload is the shortest interval of an engine's watch, which reads the whole folder each time.
+const minReload = 100 * time.Millisecond
+
+func checkReload(d time.Duration) error {
+	if d > 0 && d < minReload {
+		return fmt.Errorf("reload: %s is too often; use 0s for never, or at least %s", d, minReload)
+	}
+	return nil
+}
+
+// Check reports an interval that is too short.
+func (s *Rego) Check() error { return checkReload(s.Reload) }
+
+// Check reports an interval that is too short.
+func (s *Cedar) Check() error { return checkReload(s.Reload) }
 
 // CedarAgent are the settings of engine.cedaragent: a Cedar Agent over REST (policy/cedaragent). URL is set, or Socket,
 // or both.
@@ -66,6 +94,22 @@ type CedarAgent struct {
 	TLS *TLS `config:"tls"`
 	// Permit plain HTTP to other machines, on networks that encrypt by themselves.
 	InsecureHTTP bool `config:"insecure_http"`
+
+	// Timeout is policies.timeout, 0 when that is not set.
+	Timeout time.Duration
+}
+
+// AVP are the settings of engine.avp: Amazon Verified Permissions (aws/avp). Region and credentials are those of the
+// environment.
+type AVP struct {
+	// Id of the policy store, or policy-store-alias/ and the name of an alias.
+	PolicyStore string `config:"policy_store" must:"true"`
+	// Namespace of the schema, as in Kest or Org::Kest.
+	Namespace string `config:"namespace"`
+	// Entity type of workloads, Workload by default.
+	PrincipalType string `config:"principal_type"`
+	// Entity type of objects, Resource by default.
+	ResourceType string `config:"resource_type"`
 
 	// Timeout is policies.timeout, 0 when that is not set.
 	Timeout time.Duration
@@ -131,6 +175,25 @@ type OIDC struct {
 	Wait time.Duration `config:"wait" max:"1h"`
 }
 
+// Device are the settings of identity.device: a person who logs in at a terminal (identity/device and identity/oidc).
+type Device struct {
+	// URL of the OpenID provider.
+	Issuer string `config:"issuer" must:"true"`
+	// What the program is registered as.
+	ClientID string `config:"client_id" must:"true"`
+	// For clients that have one.
+	ClientSecret Secret `config:"client_secret"`
+	// What is asked for. By default openid and offline_access.
+	Scopes []string `config:"scopes"`
+	// Exchange every token for one that names the session key (RFC 8693), so that others can verify the person.
+	Exchange bool `config:"exchange"`
+	// Where the login is kept between runs: the keyring of the system when there is one (system, by default), or nowhere
+	// (memory).
+	Keyring string `config:"keyring" enum:"system|memory"`
+	// The longest time for one session key.
+	Session time.Duration `config:"session" min:"1m" max:"12h"`
+}
+
 // Local are the settings of identity.local: a key that nobody vouches for, for development.
 type Local struct {
 	// Readable part of the principal.
@@ -193,10 +256,32 @@ type NATS struct {
 	Bucket string `config:"bucket" must:"true"`
 	// File of credentials, as nsc writes it.
 	Credentials Path `config:"credentials"`
-	// For servers that want it.
+	// Without it only loopback addresses are connected to.
 	TLS *TLS `config:"tls"`
+	// Permit connections without TLS to other machines, on networks that encrypt by themselves.
+	InsecurePlaintext bool `config:"insecure_plaintext"`
 	// Bounds every operation, 2s by default.
 	Timeout time.Duration `config:"timeout" min:"1ms" max:"1m"`
+}
+
+// Check reports addresses that are none, and those that would be connected to without TLS. It does not repeat them:
+// somebody may have written a URL with a password.
+func (s *NATS) Check() error {
+	var errs []error
+	for i, address := range s.Addresses {
+		host, port, err := net.SplitHostPort(address)
+		n, bad := strconv.ParseUint(port, 10, 16)
+		if err != nil || bad != nil || n == 0 || host == "" || strings.ContainsAny(host, "/@") {
+			errs = append(errs, fmt.Errorf("address %d is not host:port", i))
+			continue
+		}
+		ip, err := netip.ParseAddr(host)
+		loopback := err == nil && ip.Unmap().IsLoopback() || strings.EqualFold(host, "localhost")
+		if s.TLS == nil && !s.InsecurePlaintext && !loopback {
+			errs = append(errs, fmt.Errorf("address %d is of another machine and there is no tls, so others could read and answer; add tls: {}", i))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Bearer are the settings of ingress.tokens.bearer: JWTs of one issuer (propagate/bearer).

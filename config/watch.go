@@ -13,14 +13,14 @@ import (
 
 // reloadable are the sections that take effect while the program runs. The others need a restart: they are about
 // connections that are open, or, like origins, a verifier remembers what it verified under them.
-func reloadable() []string { return []string{"authority", "deviations", "policies"} }
+func reloadable() []string { return []string{"approvers", "authority", "deviations", "policies"} }
 
-// Watch follows the file that d was loaded from, until ctx ends, and returns then: call it with go. It reads the file at
-// every interval and acts when two readings in a row agree, so that a file caught half-written is not taken; files that are
-// replaced by rename and links that are pointed elsewhere are followed. interval must be positive. The environment is
-// that of the time of [Load].
+// Watch follows the file that d was loaded from, and with it the file of approvers.keys, until ctx ends, and returns then:
+// call it with go. It reads the files at every interval and acts when two readings in a row agree, so that a file caught
+// half-written is not taken; files that are replaced by rename and links that are pointed elsewhere are followed. interval
+// must be positive. The environment is that of the time of [Load].
 //
-// When policies, deviations or authority have changed, apply gets the next deployment, which has those and everything else as
+// When policies (with shadow), deviations, approvers or authority have changed, apply gets the next deployment, which has those and everything else as
 // in d. What it does with it is up to the program: kest.Configure changes the policies of all functions that are wrapped
 // for the process default. When apply fails it is asked again at the next interval.
 //
@@ -55,12 +55,12 @@ type watcher struct {
 	report     func(error)
 	log        *slog.Logger
 	last       []byte // the reading before this one
-	done       []byte // the text that was dealt with
+	done       []byte // the reading that was dealt with
 	complained string
 	pending    string
 }
 
-// poll reads the file once.
+// poll reads the files once.
 func (w *watcher) poll(ctx context.Context) {
 	text, err := readFile(w.path, MaxBytes)
 	if err != nil { // those who do not replace it at once leave it out for a moment
@@ -68,9 +68,10 @@ func (w *watcher) poll(ctx context.Context) {
 		w.tell(ctx, err)
 		return
 	}
-	settled := w.last != nil && bytes.Equal(text, w.last)
-	w.last = text
-	if !settled || w.done != nil && bytes.Equal(text, w.done) {
+	reading := slices.Concat(text, []byte{0}, w.keys()) // which no text holds
+	settled := w.last != nil && bytes.Equal(reading, w.last)
+	w.last = reading
+	if !settled || w.done != nil && bytes.Equal(reading, w.done) {
 		return
 	}
 	o := w.running.options
@@ -78,13 +79,24 @@ func (w *watcher) poll(ctx context.Context) {
 	next, err := Parse(text, o)
 	if err == nil {
 		err = w.install(ctx, next)
-	} else {
-		w.done = text
 	}
-	if err == nil { // what apply refused is not done: it is tried again
-		w.done = text
+	if err == nil { // what is not good is looked at again: the keys that it names, or an engine, may change meanwhile
+		w.done = reading
 	}
 	w.tell(ctx, err)
+}
+
+// keys is what approvers.keys of the running configuration holds now. One that cannot be read has changed, and Parse
+// says so; one that another section will name is read by Parse.
+func (w *watcher) keys() []byte {
+	if w.running.doc.Approvers == nil {
+		return nil
+	}
+	text, err := readFile(string(w.running.doc.Approvers.Keys), maxKeys)
+	if err != nil {
+		return []byte(err.Error())
+	}
+	return text
 }
 
 // install hands on what may change and reports what may not.
@@ -119,6 +131,7 @@ func (w *watcher) install(ctx context.Context, file *Deployment) error {
 func (d *Deployment) with(file *Deployment) *Deployment {
 	next := *d
 	next.doc.Policies, next.doc.Deviations, next.doc.Authority = file.doc.Policies, file.doc.Deviations, file.doc.Authority
+	next.doc.Approvers, next.approvers = file.doc.Approvers, file.approvers
 	next.sections = map[string]string{}
 	for _, name := range sections() {
 		from := d

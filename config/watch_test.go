@@ -35,7 +35,11 @@ const interval = time.Second
 
 // watch runs f beside a watch of a file that holds text.
 func watch(t *testing.T, text string, f func(*watched), environ ...string) {
-	dir := t.TempDir() // outside the bubble
+	watchIn(t, t.TempDir(), text, f, environ...)
+}
+
+// watchIn is watch in a folder, which is made outside the bubble.
+func watchIn(t *testing.T, dir, text string, f func(*watched), environ ...string) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &watched{t: t, path: filepath.Join(dir, "kest.yaml")}
 		w.write(text)
