@@ -1,0 +1,5 @@
+package baseline
+
+default allow := false
+
+allow if input.subject.trust_score >= 20
