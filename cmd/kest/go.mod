@@ -6,14 +6,18 @@ require (
 	github.com/kest-go/kest v0.0.0
 	github.com/kest-go/kest/auto v0.0.0
 	github.com/kest-go/kest/aws v0.0.0
+	github.com/kest-go/kest/config v0.0.0
 	github.com/kest-go/kest/fastverify v0.0.0
 	github.com/kest-go/kest/identity/oidc v0.0.0
 	github.com/kest-go/kest/identity/spiffe v0.0.0
+	github.com/kest-go/kest/policy/cedar v0.0.0
 	github.com/kest-go/kest/policy/rego v0.0.0
 	github.com/kest-go/kest/propagate/hopproof v0.0.0
+	github.com/open-policy-agent/opa v1.22.2
 	github.com/rogpeppe/go-internal v1.16.0
 	github.com/spf13/cobra v1.10.2
 	go.opentelemetry.io/otel v1.47.0
+	go.yaml.in/yaml/v3 v3.0.5
 )
 
 require (
@@ -36,11 +40,13 @@ require (
 	github.com/aws/aws-sdk-go-v2/service/sts v1.51.8 // indirect
 	github.com/aws/smithy-go v1.28.8 // indirect
 	github.com/bmatcuk/doublestar/v4 v4.10.4 // indirect
+	github.com/cedar-policy/cedar-go v1.9.0 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/decred/dcrd/dcrec/secp256k1/v4 v4.4.1 // indirect
 	github.com/dunglas/httpsfv v1.1.2 // indirect
 	github.com/go-chi/chi/v5 v5.5.0 // indirect
 	github.com/go-jose/go-jose/v4 v4.1.8 // indirect
+	github.com/go-json-experiment/json v0.0.0-20260820222146-c27c302e5fc3 // indirect
 	github.com/go-logr/logr v1.4.4 // indirect
 	github.com/go-logr/stdr v1.2.2 // indirect
 	github.com/gobwas/glob v1.0.0 // indirect
@@ -57,7 +63,6 @@ require (
 	github.com/lestrrat-go/option/v2 v2.0.0 // indirect
 	github.com/muhlemmer/gu v0.3.1 // indirect
 	github.com/muhlemmer/httpforwarded v0.1.0 // indirect
-	github.com/open-policy-agent/opa v1.22.2 // indirect
 	github.com/rs/cors v1.11.1 // indirect
 	github.com/segmentio/asm v1.2.1 // indirect
 	github.com/sirupsen/logrus v1.10.2 // indirect
@@ -74,8 +79,8 @@ require (
 	go.opentelemetry.io/otel/log v1.47.0 // indirect
 	go.opentelemetry.io/otel/metric v1.47.0 // indirect
 	go.opentelemetry.io/otel/trace v1.47.0 // indirect
-	go.yaml.in/yaml/v3 v3.0.5 // indirect
 	golang.org/x/crypto v0.57.0 // indirect
+	golang.org/x/exp v0.0.0-20220921023135-46d9e7742f1e // indirect
 	golang.org/x/net v0.60.0 // indirect
 	golang.org/x/oauth2 v0.37.0 // indirect
 	golang.org/x/sync v0.24.0 // indirect
@@ -91,9 +96,11 @@ replace (
 	github.com/kest-go/kest => ../../
 	github.com/kest-go/kest/auto => ../../auto
 	github.com/kest-go/kest/aws => ../../aws
+	github.com/kest-go/kest/config => ../../config
 	github.com/kest-go/kest/fastverify => ../../fastverify
 	github.com/kest-go/kest/identity/oidc => ../../identity/oidc
 	github.com/kest-go/kest/identity/spiffe => ../../identity/spiffe
+	github.com/kest-go/kest/policy/cedar => ../../policy/cedar
 	github.com/kest-go/kest/policy/rego => ../../policy/rego
 	github.com/kest-go/kest/propagate/hopproof => ../../propagate/hopproof
 )

@@ -74,7 +74,8 @@ input. Results go to standard output, everything else to standard error.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(c.demo(), c.verify(), c.inspect(), c.graph(), c.identity(), c.policy(), c.version())
+	root.AddCommand(c.demo(), c.verify(), c.inspect(), c.graph(), c.why(), c.identity(), c.policy(),
+		c.config(), c.deviation(), c.version())
 	root.SetHelpCommand(help())
 	root.InitDefaultCompletionCmd()
 	for _, cmd := range root.Commands() {

@@ -3,7 +3,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -101,6 +100,7 @@ func (r *inputReader) document(doc jcs.Value) {
 		},
 		"trust_score": func(path string, v jcs.Value) { r.score = r.integer(path, v, 100) },
 		"lineage":     r.lineage,
+		"labels":      func(path string, v jcs.Value) { in.Labels = r.labels(path, v) },
 		"attributes":  func(path string, v jcs.Value) { in.Attributes = r.attributes(path, v) },
 	})
 	if len(r.identity.Workload+r.identity.User+r.identity.Agent+r.identity.Task) > 0 && slices.Contains(r.absent, "subject") {
@@ -129,21 +129,6 @@ func (r *inputReader) resource(path string, v jcs.Value) {
 	})
 }
 
-func (r *inputReader) lineage(path string, v jcs.Value) {
-	l := &r.in.Lineage
-	number := func(to *int, most int) func(string, jcs.Value) {
-		return func(path string, v jcs.Value) {
-			if n := r.integer(path, v, most); n != nil {
-				*to = *n
-			}
-		}
-	}
-	r.object(path, v, member{
-		"length": number(&l.Length, math.MaxInt32), "min_trust": number(&l.MinTrust, 100),
-		"principals": r.texts(&l.Principals, nonEmpty), "source_types": r.texts(&l.SourceTypes, nonEmpty),
-	})
-}
-
 // The forms of policy.InputSchema.
 var (
 	entryID = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
@@ -154,11 +139,8 @@ func (r *inputReader) environment(path string, v jcs.Value) {
 	env := &r.in.Environment
 	r.object(path, v, member{
 		"is_root": func(path string, v jcs.Value) {
-			if v.Kind != jcs.Bool {
-				r.wrong(path, v, "true or false")
-				return
-			}
-			r.isRoot = &v.Bool
+			r.isRoot = new(bool)
+			r.boolean(r.isRoot)(path, v)
 		},
 		"source_type":       r.text(&env.SourceType),
 		"parent_hash":       r.formed(&r.parent, parentHash),
@@ -170,6 +152,13 @@ func (r *inputReader) environment(path string, v jcs.Value) {
 		"classification":    r.text(&env.Classification),
 		"entry_id":          r.formed(&env.EntryID, matches(entryID, "a lower-case UUID v7")),
 		"trace_id":          r.formed(&env.TraceID, matches(traceID, "32 lower-case hex digits")),
+		"trust_override": func(path string, v jcs.Value) {
+			if v.Kind != jcs.Null {
+				env.TrustOverride = r.integer(path, v, 100)
+			}
+		},
+		"removed_taints": r.texts(&env.RemovedTaints, nonEmpty),
+		"sanitizer":      r.orNull(&env.Sanitizer),
 	})
 }
 
@@ -182,12 +171,15 @@ func (r *inputReader) deviations(path string, v jcs.Value) {
 		var d policy.Deviation
 		at := fmt.Sprintf("%s[%d]", path, i)
 		for _, name := range r.object(at, item, member{
-			"policy":   r.formed(&d.Policy, policy.ValidateName),
-			"tier":     func(path string, v jcs.Value) { r.tier(path, v, &d.Tier, false) },
-			"reason":   r.orNull(&d.Reason),
-			"approver": r.orNull(&d.Approver),
+			"policy":       r.formed(&d.Policy, policy.ValidateName),
+			"tier":         func(path string, v jcs.Value) { r.tier(path, v, &d.Tier, false) },
+			"reason":       r.orNull(&d.Reason),
+			"approver":     r.orNull(&d.Approver),
+			"approver_key": r.orNull(&d.ApproverKey),
 		}) {
-			r.fail(at+"."+name, "missing")
+			if name != "approver_key" { // nobody signed
+				r.fail(at+"."+name, "missing")
+			}
 		}
 		r.in.Environment.ActiveDeviations = append(r.in.Environment.ActiveDeviations, d)
 	}

@@ -22,17 +22,31 @@ allow if input.trust_score >= 0
 // full is an input of a real shape: what the guard gives to engines.
 func full() policy.Input {
 	parents := []string{strings.Repeat("a1", 32), strings.Repeat("b2", 32)}
+	override := 40
+	history := policy.NewHistory(func() []policy.Ancestor {
+		return []policy.Ancestor{
+			{Operation: "fetch", Classification: "tool", SourceType: "internet", Principal: "local:b", TrustScore: 40,
+				Taints: []string{"web"}, Outcome: "ok"},
+			{Operation: "clean", Classification: "system", SourceType: "internal", Principal: "local:a", User: "bob", Agent: "bot",
+				Task: "t", Resource: "page/1", TrustScore: 60, Overridden: true, Taints: []string{"pii"},
+				RemovedTaints: []string{"web"}, Sanitizer: "scrub", Labels: map[string]string{"shop.level": "2"},
+				Outcome: "unknown", Parents: []int{0}},
+		}
+	})
 	return policy.Input{
 		Subject:    policy.Subject{Workload: "local:a", User: "alice", Agent: "bot", Task: "t", TrustScore: 40, Taints: []string{"x"}},
 		Object:     policy.Object{ID: "order/1", Attributes: map[string]any{"owner": "bob", "n": 1.5}},
 		TrustScore: 40,
 		Environment: policy.Environment{
 			SourceType: "internal", ParentHashes: parents, PolicyNames: []string{"any"}, PolicyTier: policy.Platform,
-			ActiveDeviations: []policy.Deviation{{Policy: "p/q", Tier: policy.Enterprise, Reason: "r", Approver: "c"}},
+			ActiveDeviations: []policy.Deviation{{Policy: "p/q", Tier: policy.Enterprise, Reason: "r", Approver: "c", ApproverKey: "k"}},
 			Operation:        "pay", Classification: "system",
+			TrustOverride: &override, RemovedTaints: []string{"web"}, Sanitizer: "scrub",
 			EntryID: "01900000-0000-7000-8000-000000000000", TraceID: "0af7651916cd43dd8448eb211c80319c",
 		},
-		Lineage:    policy.Lineage{Length: 2, Principals: []string{"local:a"}, MinTrust: 40, SourceTypes: []string{"internal"}},
+		Lineage: policy.Lineage{Length: 2, Principals: []string{"local:a", "local:b"}, MinTrust: 40,
+			SourceTypes: []string{"internal", "internet"}, History: history},
+		Labels:     map[string]string{"shop.level": "1"},
 		Attributes: map[string]any{"deep": []any{map[string]any{"k": nil}, true, "s", json.Number("12345678901234567890")}},
 	}
 }
@@ -139,7 +153,7 @@ func TestInputEverySchemaMember(t *testing.T) {
 			}
 		}
 	})
-	if tried < 150 {
+	if tried < 300 {
 		t.Errorf("only %d bad inputs were tried", tried)
 	}
 	t.Logf("%d bad inputs", tried)
@@ -153,7 +167,11 @@ func walk(s map[string]any, path []any, visit func([]any, map[string]any)) {
 		walk(p.(map[string]any), append(append([]any{}, path...), name), visit)
 	}
 	if items, ok := s["items"].(map[string]any); ok {
-		walk(items, append(append([]any{}, path...), 0), visit)
+		index := 0
+		if len(path) > 0 && path[len(path)-1] == "ancestors" {
+			index = 1 // the first has no parents
+		}
+		walk(items, append(append([]any{}, path...), index), visit)
 	}
 }
 
@@ -202,6 +220,25 @@ func TestInputContradictions(t *testing.T) {
 		{`{"environment": {"parent_hash": "0", "parent_hashes": ["` + strings.Repeat("a", 64) + `"]}}`, "environment.parent_hash"},
 		{`{"environment": {"active_deviations": [{"policy": "a", "tier": "function"}]}}`, "active_deviations[0].tier"},
 		{`{"environment": {"active_deviations": [{"policy": "a"}]}}`, "active_deviations[0].tier: missing"},
+		{`{"lineage": {"steps": [{"operation": "a", "principal": "p"}]}}`, "lineage.steps[0].outcome: missing"},
+		{`{"lineage": {"acts": [{"operation": "a", "principal": "p", "outcome": "ok"}]}}`, "lineage.acts[0].resource: missing"},
+		{`{"lineage": {"acts": [{"operation": "a", "principal": "p", "outcome": "good", "resource": "r"}]}}`, "lineage.acts[0].outcome"},
+		{`{"lineage": {"ancestors": [{"operation": "a", "principal": "p", "resource": "r"}], "acts": []}}`, "lineage.acts: lacks"},
+		{`{"lineage": {"ancestors": [{"operation": "a", "principal": "p"}], "acts": [{"operation": "a", "principal": "p",
+			"outcome": "unknown", "resource": "r"}]}}`, "lineage.acts: has more"},
+		{`{"lineage": {"ancestors": [{"operation": "a"}]}}`, "lineage.ancestors[0].principal: missing"},
+		{`{"lineage": {"ancestors": [{"operation": "a", "principal": "p"}], "operations": []}}`, "lineage.operations: lacks"},
+		{`{"lineage": {"ancestors": [{"operation": "a", "principal": "p"}], "operations": ["a", "b"]}}`, "lineage.operations: has more"},
+		{`{"lineage": {"ancestors": [{"operation": "a", "principal": "p"}], "length": 2}}`, "lineage.length: is 2"},
+		{`{"lineage": {"ancestors": [{"operation": "a", "principal": "p"}], "min_trust": 1}}`, "lineage.min_trust: is 1"},
+		{`{"lineage": {"ancestors": [{"operation": "a", "principal": "p"}], "min_trust": 1, "ancestors_omitted": 1, "length": 1}}`,
+			"lineage.length: is 1"},
+		{`{"lineage": {"ancestors": [{"operation": "a", "principal": "p", "parents": [0]}]}}`, "ancestors[0].parents: are not earlier"},
+		{`{"lineage": {"ancestors": [` + strings.Repeat(`{"operation": "a", "principal": "p"},`, 2) +
+			`{"operation": "a", "principal": "p", "parents": [1, 0]}]}}`, "ancestors[2].parents: are not earlier"},
+		{`{"lineage": {"ancestors": [` + strings.Repeat(`{"operation": "a", "principal": "p"},`, 128) +
+			`{"operation": "a", "principal": "p"}]}}`, "lineage.ancestors: has 129"},
+		{`{"labels": {"a": 1}}`, "labels.a: 1 is a number"},
 		{`{"trust_score": 40.5}`, "trust_score: 40.5 is a number; want an integer"},
 		{`{"trust_score": 1e400}`, "number"},
 		{`{"trust_score": -1}`, "trust_score: -1 is a number"},
@@ -217,11 +254,43 @@ func TestInputContradictions(t *testing.T) {
 	}
 	for _, doc := range []string{
 		`{"trust_score": 40.0}`, `{}`, `{"identity": {"user": "alice"}}`, `{"attributes": {"a": 1e300}}`,
+		`{"lineage": {"ancestors": [{"operation": "a", "principal": "p"}], "operations": ["a", "b"], "ancestors_omitted": 1}}`,
 		`{"environment": {"parent_hash": "` + strings.Repeat("a", 64) + `"}}`,
 	} {
 		if code, stdout, stderr := eval(t, dir, doc); code != 0 {
 			t.Errorf("%s: exit code %d: %s%s", doc, code, stdout, stderr)
 		}
+	}
+}
+
+// TestInputLineage: what a document leaves out of the summaries follows from its ancestors.
+func TestInputLineage(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	rules := `package any
+default allow := false
+allow if {
+	input.lineage.length == 3
+	input.lineage.min_trust == 20
+	input.lineage.operations == ["clean", "fetch", "read"]
+	input.lineage.principals == ["p", "q"]
+	input.lineage.source_types == ["internal", "internet"]
+	input.lineage.unsanitized_sources == ["internal"]
+	input.lineage.steps[_] == {"operation": "clean", "principal": "q", "outcome": "ok"}
+	input.lineage.acts == [{"operation": "clean", "principal": "q", "outcome": "ok", "resource": "page/1"}]
+	input.lineage.ancestors[1].parents == [0]
+}
+`
+	if err := os.WriteFile(filepath.Join(dir, "any.rego"), []byte(rules), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	doc := `{"lineage": {"ancestors": [
+		{"operation": "fetch", "principal": "p", "source_type": "internet", "trust_score": 20, "taints": ["web"]},
+		{"operation": "clean", "principal": "q", "source_type": "internal", "trust_score": 90, "outcome": "ok", "parents": [0], "resource": "page/1",
+			"sanitizer": "s", "removed_taints": ["web"]},
+		{"operation": "read", "principal": "p", "source_type": "internal", "trust_score": 100}]}}`
+	if code, stdout, stderr := eval(t, dir, doc); code != 0 {
+		t.Errorf("exit code %d: %s%s", code, stdout, stderr)
 	}
 }
 

@@ -2,76 +2,67 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 
 	"github.com/spf13/cobra"
 
 	"github.com/kest-go/kest/internal/report"
-	"github.com/kest-go/kest/policy/rego"
 )
 
 func (c *cli) policy() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "policy",
-		Short: "Check and evaluate Rego policies",
+		Short: "Check, evaluate, test and compare policies in Rego or Cedar",
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(c.policyCheck(), c.policyEval())
+	cmd.AddCommand(c.policyCheck(), c.policyEval(), c.policyTest(), c.policyDiff())
 	return cmd
 }
 
 func (c *cli) policyCheck() *cobra.Command {
+	var f folder
 	cmd := &cobra.Command{
 		Use:   "check DIR",
 		Short: "Compile the policies of a folder and list them",
-		Long: `Compile the Rego policies of a folder, with its data and bundles, and list
-them by the names that calls ask for: the rule allow of package kest.allow_trusted
-is the policy kest/allow_trusted.
+		Long: `Compile the policies of a folder, in Rego with its data and bundles or in Cedar
+with its entities and schema, and list them by the names that calls ask for: in
+Rego the rule allow of package kest.allow_trusted is the policy
+kest/allow_trusted, in Cedar the file kest/allow_trusted.cedar is.
 
 Exit codes: 0 all compile; 1 faults, each with file and line; 2 no such folder.`,
 		Args: exactly("DIR"),
-		RunE: c.run(func(_ context.Context, args []string) error { return c.check(args[0]) }),
+		RunE: c.run(func(_ context.Context, args []string) error { return c.check(&f, args[0]) }),
 	}
+	f.flags(cmd)
+	cmd.Flags().StringVar(&f.schema, "schema", "", "Cedar schema, by its path in the folder; default schema.cedarschema, if it is there")
+	cmd.Flags().BoolVar(&f.strict, "check-input", false,
+		"Cedar without a schema: find members that no input has; for policies that read no attributes or labels")
 	c.json(cmd)
 	return cmd
-}
-
-// fault is one thing wrong with, or worth saying about, a policy file.
-type fault struct {
-	File    string `json:"file,omitempty"`
-	Line    int    `json:"line,omitempty"`
-	Column  int    `json:"column,omitempty"`
-	Policy  string `json:"policy,omitempty"`
-	Message string `json:"message"`
-}
-
-func (f fault) String() string {
-	e := rego.SourceError{File: f.File, Line: f.Line, Policy: f.Policy, Message: f.Message}
-	return e.Error()
 }
 
 // checked is the result of policy check.
 type checked struct {
 	Valid    bool     `json:"valid"`
+	Engine   string   `json:"engine"`
 	Policies []string `json:"policies"`
 	Revision string   `json:"revision,omitempty"`
 	Errors   []fault  `json:"errors"`
 	Warnings []fault  `json:"warnings"`
 }
 
-func (c *cli) check(dir string) error {
-	engine, warnings, err := load(dir)
-	result := checked{Policies: []string{}, Errors: []fault{}, Warnings: warnings}
+func (c *cli) check(f *folder, dir string) error {
+	engine, warnings, err := f.load(dir)
+	result := checked{Engine: f.engine, Policies: []string{}, Errors: []fault{}, Warnings: warnings}
 	switch faults := sourceErrors(err); {
 	case err == nil:
 		result.Valid, result.Policies, result.Revision = true, engine.Policies(), engine.Revision()
 	case len(faults) == 0:
 		return err
 	default:
+		sortFaults(faults)
 		result.Errors = faults
 	}
 	if c.JSON {
@@ -107,37 +98,6 @@ func (c *cli) warn(warnings []fault) {
 	for _, w := range warnings {
 		c.Warn("warning: " + w.String())
 	}
-}
-
-// load compiles a folder. Errors that are not faults in its files say what to do.
-func load(dir string) (*rego.Engine, []fault, error) {
-	info, err := os.Stat(dir)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return nil, nil, report.Hint("check the path", "folder %s does not exist", dir)
-	case err == nil && !info.IsDir():
-		return nil, nil, report.Hint("give the folder that holds the policies", "%s is not a folder", dir)
-	}
-	log := &collector{faults: []fault{}}
-	engine, err := rego.Config{Logger: slog.New(log)}.Dir(dir)
-	return engine, log.faults, err
-}
-
-// sourceErrors lists the faults in an error, which may be joined and wrapped.
-func sourceErrors(err error) []fault {
-	switch u := err.(type) { //nolint:errorlint // it walks the tree of errors itself, to find all of them
-	case *rego.SourceError:
-		return []fault{{u.File, u.Line, u.Column, u.Policy, u.Message}}
-	case interface{ Unwrap() []error }:
-		var all []fault
-		for _, e := range u.Unwrap() {
-			all = append(all, sourceErrors(e)...)
-		}
-		return all
-	case interface{ Unwrap() error }:
-		return sourceErrors(u.Unwrap())
-	}
-	return nil
 }
 
 // A collector is a slog.Handler that keeps the engine's warnings, to show them in the form of this program. The
