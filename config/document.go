@@ -218,6 +218,8 @@ type propagation struct {
 	Threshold int `config:"threshold" min:"-1" max:"8192"`
 	// Never write the plain form, which the middleware of the Python implementation cannot read.
 	CompressFirst bool `config:"compress_first"`
+	// Send the receipts of calls back with answers, so that policies of the caller know how they ended.
+	Receipts bool `config:"receipts"`
 	// How long a claim check can be redeemed, 300s by default.
 	ClaimTTL time.Duration `config:"claim_ttl" min:"1s" max:"24h"`
 	// Begins the keys of claim checks, kest.claim. by default. Tenants that share a store have different ones.

@@ -199,7 +199,7 @@ func (d *Deployment) Store(ctx context.Context) (store.Store, error) {
 func (s *OPA) config() opa.Config {
 	c := opa.Config{
 		URL: s.URL, Host: s.Host, Port: s.Port, Socket: s.Socket, DecisionPath: s.DecisionPath, Provenance: s.Provenance,
-		InsecureHTTP: s.InsecureHTTP, Timeout: s.Timeout,
+		Prefix: s.Prefix, InsecureHTTP: s.InsecureHTTP, Timeout: s.Timeout,
 	}
 	if token := s.Token; !token.IsZero() {
 		c.BearerToken = func(context.Context) (string, error) { return token.Read() }

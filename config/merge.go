@@ -308,6 +308,7 @@ func (d *Deployment) Propagator(c propagate.Config) propagate.Config {
 	override(&c.ClaimTTL, p.ClaimTTL)
 	override(&c.ClaimPrefix, p.ClaimPrefix)
 	c.CompressFirst = c.CompressFirst || p.CompressFirst
+	c.Receipts = c.Receipts || p.Receipts
 	c.Limits = limit(d.Limits(), c.Limits)
 	return c
 }

@@ -97,7 +97,7 @@ func TestExample(t *testing.T) {
 	if err != nil || !slices.Equal(out.Allow, []string{"ledger", ".mesh.internal"}) {
 		t.Errorf("%+v, %v", out, err)
 	}
-	if p := d.Propagator(propagate.Config{}); p.ClaimTTL != 2*time.Minute || p.Limits.PassportEntries != 256 {
+	if p := d.Propagator(propagate.Config{}); p.ClaimTTL != 2*time.Minute || p.Limits.PassportEntries != 256 || !p.Receipts {
 		t.Errorf("%+v", p)
 	}
 	_, engineErr := d.Engine(t.Context())

@@ -8,12 +8,18 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/kest-go/kest/policy"
 )
 
 // Rego are the settings of engine.rego: policies that OPA's library evaluates in the process (policy/rego).
 type Rego struct {
 	// Folder of the policies.
 	Dir Path `config:"dir" must:"true"`
+	// The package below which the policies are: with acme the policy baseline-auth is package acme["baseline-auth"].
+	Prefix string `config:"prefix"`
+	// Refuse policies that read something of the input that it never has.
+	CheckInput bool `config:"check_input"`
 	// Built-in functions that policies may call although they are refused otherwise, such as http.send.
 	InsecureBuiltins []string `config:"insecure_builtins"`
 	// How often the folder is looked at for changes, 5s by default; 0s for never.
@@ -38,6 +44,8 @@ type OPA struct {
 	Token Secret `config:"token"`
 	// For https.
 	TLS *TLS `config:"tls"`
+	// The package below which the policies are: with acme the policy baseline-auth is package acme["baseline-auth"].
+	Prefix string `config:"prefix"`
 	// Where the boolean is in the answer, result.allow by default.
 	DecisionPath string `config:"decision_path"`
 	// Ask for the revision of the bundles, for the record.
@@ -55,6 +63,8 @@ type Cedar struct {
 	Dir Path `config:"dir" must:"true"`
 	// Schema file, by its path in the folder; schema.cedarschema by default, if there is one.
 	Schema string `config:"schema"`
+	// Refuse policies that read something of the input that it never has. Not beside a schema.
+	CheckInput bool `config:"check_input"`
 	// File of entities, by its path in the folder; entities.json by default, if there is one.
 	Entities string `config:"entities"`
 	// How often the folder is looked at for changes, 5s by default; 0s for never.
@@ -71,8 +81,16 @@ func checkReload(d time.Duration) error {
 	return nil
 }
 
-// Check reports an interval that is too short.
-func (s *Rego) Check() error { return checkReload(s.Reload) }
+// Check reports an interval that is too short, and a prefix that is no name.
+func (s *Rego) Check() error {
+	var wrong error
+	if s.Prefix != "" {
+		if err := policy.ValidateName(s.Prefix); err != nil {
+			wrong = fmt.Errorf("prefix: %w", err)
+		}
+	}
+	return errors.Join(checkReload(s.Reload), wrong)
+}
 
 // Check reports an interval that is too short.
 func (s *Cedar) Check() error { return checkReload(s.Reload) }

@@ -64,7 +64,9 @@ func made[I any, P any](p *P, err error, as func(*P) I) (I, error) {
 }
 
 func (k Kinds) rego(_ context.Context, s config.Rego) (policy.Engine, error) {
-	e, err := rego.Config{Timeout: s.Timeout, InsecureBuiltins: s.InsecureBuiltins, Logger: k.Logger}.Dir(string(s.Dir))
+	e, err := rego.Config{
+		Timeout: s.Timeout, Prefix: s.Prefix, CheckInput: s.CheckInput, InsecureBuiltins: s.InsecureBuiltins, Logger: k.Logger,
+	}.Dir(string(s.Dir))
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +74,7 @@ func (k Kinds) rego(_ context.Context, s config.Rego) (policy.Engine, error) {
 }
 
 func (k Kinds) cedar(_ context.Context, s config.Cedar) (policy.Engine, error) {
-	e, err := cedar.Config{Schema: s.Schema, Entities: s.Entities, Logger: k.Logger}.Dir(string(s.Dir))
+	e, err := cedar.Config{Schema: s.Schema, CheckInput: s.CheckInput, Entities: s.Entities, Logger: k.Logger}.Dir(string(s.Dir))
 	if err != nil {
 		return nil, err
 	}

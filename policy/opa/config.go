@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kest-go/kest/policy"
 	"github.com/kest-go/kest/policy/internal/rest"
 )
 
@@ -61,6 +62,11 @@ type Config struct {
 	// counts. Names that contain a dot cannot be expressed.
 	DecisionPath string
 
+	// Prefix is the package below which the policies are, in the form of a policy name: with "acme" the policy
+	// baseline-auth is asked for at v1/data/acme/baseline-auth, package acme["baseline-auth"]. Rego needs it for names
+	// that begin with no word of its own. Empty: the whole tree.
+	Prefix string
+
 	// Timeout bounds one evaluation, from getting the token to the last byte of the answer; an earlier deadline
 	// of the context wins. 0: [DefaultTimeout].
 	Timeout time.Duration
@@ -99,6 +105,16 @@ func (c *Config) client() rest.Config {
 		MaxRequest: cmp.Or(c.MaxRequest, DefaultMaxRequest), MaxResponse: cmp.Or(c.MaxResponse, DefaultMaxResponse),
 		MaxConns: cmp.Or(c.MaxConns, DefaultMaxConns), Peer: "an OPA", Code: errorCode,
 	}
+}
+
+func (c *Config) checkPrefix() error {
+	if c.Prefix == "" {
+		return nil
+	}
+	if err := policy.ValidateName(c.Prefix); err != nil {
+		return fmt.Errorf("the field Prefix: %w", err)
+	}
+	return nil
 }
 
 // checkPath reports everything that is wrong with a decision path.

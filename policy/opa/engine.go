@@ -35,7 +35,7 @@ func New(c Config) (*Engine, error) {
 	client := c.client()
 	path := cmp.Or(c.DecisionPath, DefaultDecisionPath)
 	base, err := c.base(&client)
-	if err := errors.Join(err, client.Check(), checkPath(path)); err != nil {
+	if err := errors.Join(err, client.Check(), checkPath(path), c.checkPrefix()); err != nil {
 		return nil, fmt.Errorf("opa config: %w", err)
 	}
 	query := url.Values{}
@@ -46,7 +46,7 @@ func New(c Config) (*Engine, error) {
 		query.Set("provenance", "true")
 	}
 	return &Engine{
-		client: rest.New(client, base), endpoint: base.JoinPath("v1", "data"), query: query.Encode(), decider: newDecider(path),
+		client: rest.New(client, base), endpoint: base.JoinPath("v1", "data", c.Prefix), query: query.Encode(), decider: newDecider(path),
 		limit: int(client.MaxRequest),
 	}, nil
 }

@@ -25,6 +25,11 @@ type Config struct {
 	// Timeout bounds one evaluation; an earlier deadline of the context counts too. Zero is one second (SPEC §7).
 	Timeout time.Duration
 
+	// Prefix is the package below which the policies are, in the form of a policy name: with "acme" the policy
+	// baseline-auth is package acme["baseline-auth"]. Rego needs it for names that begin with no word of its own. Packages
+	// elsewhere are for others to use. Empty: the whole tree.
+	Prefix string
+
 	// Data is added to the data files of the tree, for values that the program knows: JSON values only. A path
 	// that a file gives too is an error.
 	Data map[string]any
@@ -50,6 +55,7 @@ type Config struct {
 type Engine struct {
 	timeout  time.Duration
 	insecure bool
+	prefix   string // of packages, with "/", or empty
 	data     []byte // JSON object
 
 	forbidden map[string]string
@@ -99,12 +105,18 @@ func (c Config) engine(source tree.Source) (*Engine, error) {
 	if c.Timeout < 0 || c.Limits.Files < 0 || c.Limits.FileBytes < 0 || c.Limits.TotalBytes < 0 {
 		return nil, errors.New("negative timeout or limit; zero means the default")
 	}
+	if c.Prefix != "" {
+		if err := policy.ValidateName(c.Prefix); err != nil {
+			return nil, fmt.Errorf("Config.Prefix: %w", err)
+		}
+		c.Prefix += "/"
+	}
 	data, err := json.Marshal(c.Data)
 	if err != nil {
 		return nil, fmt.Errorf("Config.Data: %w", err)
 	}
 	e := &Engine{
-		data: data, timeout: cmp.Or(c.Timeout, time.Second), insecure: len(c.InsecureBuiltins) > 0,
+		data: data, prefix: c.Prefix, timeout: cmp.Or(c.Timeout, time.Second), insecure: len(c.InsecureBuiltins) > 0,
 		forbidden: no, v0: capabilities(ast.RegoV0, no), v1: capabilities(ast.RegoV1, no),
 	}
 	if c.CheckInput {
@@ -185,7 +197,7 @@ func (e *Engine) Revision() string { return e.current.Load().revision }
 func (e *Engine) loader(left tree.Limits) (*loader, error) {
 	l := &loader{
 		source: e.keeper.Source, forbidden: e.forbidden, v0: e.v0, v1: e.v1, schemas: e.schemas, log: e.keeper.Log, left: left,
-		modules: map[string]*ast.Module{}, names: map[string]string{}, data: map[string]any{},
+		modules: map[string]*ast.Module{}, names: map[string]string{}, data: map[string]any{}, prefix: e.prefix,
 	}
 	if err := util.UnmarshalJSON(e.data, &l.data); err != nil {
 		return nil, fmt.Errorf("Config.Data: %w", err)

@@ -50,7 +50,7 @@ func (e *Engine) Explain(ctx context.Context, name string, in *policy.Input) (x 
 func (t *tracer) explain(name string) (rules []policy.Rule, omitted int) {
 	var all []*ast.Rule
 	for _, m := range t.set.compiler.Modules {
-		if of, ok := policyName(m.Package.Path); ok && of == name {
+		if of, ok := policyName(t.set.prefix, m.Package.Path); ok && of == name {
 			for _, r := range m.Rules {
 				if isAllow(r) {
 					all = append(all, r)

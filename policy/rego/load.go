@@ -30,6 +30,7 @@ type loader struct {
 	schemas   *ast.SchemaSet
 	log       *slog.Logger
 	left      tree.Limits
+	prefix    string
 
 	modules map[string]*ast.Module // by displayed file name
 	data    map[string]any
@@ -88,7 +89,7 @@ func (l *loader) module(shown string, f tree.File) error {
 
 func (l *loader) keep(shown string, m *ast.Module) {
 	l.modules[shown] = m
-	if name, ok := policyName(m.Package.Path); ok {
+	if name, ok := policyName(l.prefix, m.Package.Path); ok {
 		l.names[shown] = name
 	}
 }

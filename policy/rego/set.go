@@ -17,6 +17,7 @@ import (
 // A set is everything that one load made. It does not change, so evaluations share it and a reload replaces it whole.
 type set struct {
 	revision string
+	prefix   string
 	compiler *ast.Compiler
 	store    storage.Store
 	policies map[string]*prepared
@@ -35,7 +36,7 @@ type prepared struct {
 const answer = ast.Var("answer")
 
 func (l *loader) compile(ctx context.Context, revision string) (*set, error) {
-	s := &set{revision: revision, policies: map[string]*prepared{}, without: map[string]string{}}
+	s := &set{revision: revision, prefix: l.prefix, policies: map[string]*prepared{}, without: map[string]string{}}
 	s.store = inmem.NewFromObjectWithOpts(l.data, inmem.OptRoundTripOnWrite(false), inmem.OptReturnASTValuesOnRead(true))
 	txn, err := s.store.NewTransaction(ctx)
 	if err != nil {
@@ -59,7 +60,7 @@ func (l *loader) compile(ctx context.Context, revision string) (*set, error) {
 
 // prepare compiles the query of the policy in m, if m has one that no other file has prepared.
 func (s *set) prepare(shown string, m *ast.Module) error {
-	name, ok := policyName(m.Package.Path)
+	name, ok := policyName(s.prefix, m.Package.Path)
 	if !ok || s.policies[name] != nil {
 		return nil
 	}
@@ -91,8 +92,8 @@ func isAllow(r *ast.Rule) bool {
 	return ok && head == "allow" && len(r.Head.Args) == 0
 }
 
-// policyName joins the segments of a package after "data". A package that no policy name can reach has none.
-func policyName(pkg ast.Ref) (string, bool) {
+// policyName joins the segments of a package after "data" and the prefix. A package that no policy name can reach has none.
+func policyName(prefix string, pkg ast.Ref) (string, bool) {
 	var segments []string
 	for _, t := range pkg[1:] {
 		s, ok := t.Value.(ast.String)
@@ -101,6 +102,6 @@ func policyName(pkg ast.Ref) (string, bool) {
 		}
 		segments = append(segments, string(s))
 	}
-	name := strings.Join(segments, "/")
-	return name, policy.ValidateName(name) == nil
+	name, below := strings.CutPrefix(strings.Join(segments, "/"), prefix)
+	return name, below && policy.ValidateName(name) == nil
 }

@@ -1,4 +1,4 @@
-package kest.allow_trusted
+package acme.kest.allow_trusted
 
 default allow := false
 
