@@ -84,6 +84,8 @@ var changes = []string{
 	"trust_threshold=" + `{"min": 10, "may_override": []}`,
 	"taint_block|operations=" + `["*"]`,
 	"taint_block", "require_ancestor|steps=[]", "require_ancestor|operations=" + `["a", "doc.read"]`,
+	"require_ancestor|on_object", "require_ancestor|on_object|operations=" + `["a", "doc.read", "report.publish"]`,
+	"require_ancestor|on_object|step|principal=" + `"` + payments + `"`, "payments|check_any_object=true", "payments|check_any_object",
 	"separation_of_duties|duties=" + `{"initiate": "a", "approve": "doc.read", "execute": "doc.append", "review": "a"}`,
 	"workloads|" + gateway, "workloads|" + desk + "|clearance", "workloads|" + desk + "|domain", "workloads|" + ledger + "|integrity",
 	"resources|report/q3", "resources|wiki|classification", "resources|report/q3|integrity",
@@ -96,16 +98,24 @@ var changes = []string{
 var (
 	workloads  = []string{gateway, assistant, desk, payments, ledger, vault, stranger}
 	operations = []string{
-		"a", "mail.send", "text.review", "key.use", "mfa.check", "key.request", "invoice.enter", "invoice.approve", "invoice.pay",
+		"a", "mail.send", "report.publish", "text.review", "key.use", "mfa.check", "key.request", "invoice.enter", "invoice.approve", "invoice.pay",
 		"doc.read", "doc.append", "doc.edit", "account.open", "account.post", "form.validate", "payment.send", "fraud.check",
 		"web.read", "file.delete", "human.approve",
 	}
 	objects = []string{
 		"", "", "wiki", "report/q3", "board/minutes", "audit/log", "bank-a/file", "bank-a/notes", "bank-b/file", "oil-x/file", "accounts",
-		"vault/key", "order/1", "*", "no \"such\" object",
+		"vault/key", "vault/seed", "order/1", "*", "no \"such\" object",
 	}
 	sources = []string{"", "", "", "internet", "user_input", "llm", "third_party_api"}
 	taints  = []string{"unreviewed", "contains_data", "raw", "web"}
+
+	// related are calls that the example's data bring together, which chance alone hardly does.
+	related = []call{
+		{by: payments, op: "fraud.check", on: "order/1"}, {by: payments, op: "payment.send", on: "order/1"},
+		{by: desk, op: "text.review", on: "report/q3"}, {by: ledger, op: "report.publish", on: "report/q3"},
+		{by: desk, op: "key.request", on: "vault/seed"}, {by: vault, op: "a", on: "vault/seed"},
+		{by: gateway, op: "mfa.check"}, {by: vault, op: "key.use"},
+	}
 )
 
 func drawCall(t *rapid.T) call {
@@ -117,6 +127,10 @@ func drawCall(t *rapid.T) call {
 	c := call{
 		by: pick(workloads, "by"), op: pick(operations, "op"), on: pick(objects, "on"), source: pick(sources, "source"),
 		user: pick([]string{"", "ada", "bob", "eve"}, "user"), agent: pick([]string{"", "", "helper", "reader"}, "agent"),
+	}
+	if one(3, "related") {
+		r := rapid.SampledFrom(related).Draw(t, "which")
+		c.by, c.op, c.on = r.by, r.op, r.on
 	}
 	if one(4, "taints") {
 		c.taints = some("taint")

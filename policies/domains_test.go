@@ -7,6 +7,8 @@ func TestPayments(t *testing.T) {
 	validate := call{by: gateway, op: "form.validate", sanitizer: "schema", removes: []string{"raw"}}
 	order := call{by: gateway, op: "order.read", on: "order/1"}
 	check := call{by: payments, op: "fraud.check", on: "order/1"}
+	other, customer := check, check
+	other.on, customer.on = "order/2", "customer/7"
 	pay := call{by: payments, op: "payment.send", on: "order/1"}
 	with := func(change func(*call)) call { c := pay; change(&c); return c }
 	decide(t, "kest/payments", []row{
@@ -24,8 +26,25 @@ func TestPayments(t *testing.T) {
 		{name: "input of its own", past: []call{check}, call: with(func(c *call) { c.source = "llm" })},
 		{name: "sanitizes itself", past: []call{form, check}, call: with(func(c *call) { c.sanitizer, c.removes = "x", []string{"raw"} })},
 		{name: "sets its own trust", past: []call{check}, call: with(func(c *call) { c.override = 100 })},
-		{name: "another payer", past: []call{order, {by: ledger, op: "fraud.check"}}, call: with(func(c *call) { c.by = ledger })},
+		{name: "another payer", past: []call{order, {by: ledger, op: "fraud.check", on: "order/1"}}, call: with(func(c *call) { c.by = ledger })},
 		{name: "another order", past: []call{check}, call: with(func(c *call) { c.on = "order/2" })},
+		{name: "another order was checked", past: []call{order, other}, call: pay},
+		{name: "both orders were checked", past: []call{check, other}, call: pay, allow: true},
+		{name: "another order passed the check", past: []call{{by: payments, op: "fraud.check", on: "order/1", fails: true}, other}, call: pay},
+		{name: "this payer checked another order", past: []call{{by: ledger, op: "fraud.check", on: "order/1"}, other}, call: pay},
+		{name: "a check of nothing", past: []call{order, {by: payments, op: "fraud.check"}}, call: pay},
+		{name: "another operation on the order", past: []call{{by: payments, op: "order.read", on: "order/1"}, other}, call: pay},
+		{name: "checked long ago", past: append([]call{check}, many(140)...), call: pay, allow: true},
+		{name: "another order was checked, nothing is said", without: "payments|check_any_object", past: []call{order, other}, call: pay},
+		{name: "checked, nothing is said", without: "payments|check_any_object", past: []call{check}, call: pay, allow: true},
+		{name: "another order was checked, said in a text", set: `payments|check_any_object="true"`, past: []call{order, other}, call: pay},
+		{name: "checked, said in a text", set: `payments|check_any_object="true"`, past: []call{check}, call: pay, allow: true},
+		{name: "any object, checked", set: `payments|check_any_object=true`, past: []call{order, customer}, call: pay, allow: true},
+		{name: "any object, not checked", set: `payments|check_any_object=true`, past: []call{order}, call: pay},
+		{name: "any object, check failed", set: `payments|check_any_object=true`, past: []call{order, {by: payments, op: "fraud.check", on: "customer/7", fails: true}}, call: pay},
+		{name: "any object, checked by another workload", set: `payments|check_any_object=true`, past: []call{order, {by: ledger, op: "fraud.check", on: "customer/7"}}, call: pay},
+		{name: "any object, another order", set: `payments|check_any_object=true`, past: []call{check}, call: with(func(c *call) { c.on = "order/2" })},
+		{name: "any object, no order", set: `payments|check_any_object=true`, past: []call{check}, call: with(func(c *call) { c.on = "" })},
 		{name: "no order", past: []call{check}, call: with(func(c *call) { c.on = "" })},
 		{name: "claims", past: []call{order}, call: with(func(c *call) { c.claims, c.labels = claims, claimed })},
 		{name: "label of the checker", past: []call{{by: payments, op: "a", on: "order/1", labels: claimed}}, call: pay},

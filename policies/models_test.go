@@ -122,6 +122,10 @@ func TestRequireAncestor(t *testing.T) {
 	mfa := call{by: gateway, op: "mfa.check"}
 	request := call{by: desk, op: "key.request"}
 	use := call{by: vault, op: "key.use"}
+	review := call{by: desk, op: "text.review", on: "report/q3"}
+	publish := call{by: ledger, op: "report.publish", on: "report/q3"}
+	open := call{by: vault, op: "a", on: "vault/seed"}
+	step := func(member, value string) string { return "require_ancestor|on_object|" + member + "=" + value }
 	decide(t, "kest/require_ancestor", []row{
 		{name: "another operation", call: call{by: vault, op: "a"}, allow: true},
 		{name: "nothing before", call: use},
@@ -138,6 +142,38 @@ func TestRequireAncestor(t *testing.T) {
 		{name: "object without requirements", call: call{by: vault, op: "a", on: "wiki"}, allow: true},
 		{name: "unknown object", call: call{by: vault, op: "a", on: "vault/key2"}, allow: true},
 		{name: "object with requirements that are no list", set: `resources|vault/key|requires={}`, past: []call{mfa, request}, call: call{by: vault, op: "a", on: "vault/key"}},
+		{name: "object with requirements that are false", set: `resources|vault/key|requires=false`, past: []call{mfa, request}, call: call{by: vault, op: "a", on: "vault/key"}},
+
+		{name: "on the object", past: []call{review}, call: publish, allow: true},
+		{name: "on the object, long ago", past: append([]call{review}, many(140)...), call: publish, allow: true},
+		{name: "on the object, nothing before", call: publish},
+		{name: "on another object", past: []call{{by: desk, op: "text.review", on: "report/q2"}}, call: publish},
+		{name: "on another object, and something else on this one", past: []call{{by: desk, op: "text.review", on: "report/q2"}, {by: desk, op: "a", on: "report/q3"}}, call: publish},
+		{name: "on this object, of another one", past: []call{review}, call: call{by: ledger, op: "report.publish", on: "report/q2"}},
+		{name: "on no object", past: []call{{by: desk, op: "text.review"}}, call: publish},
+		{name: "of no object", past: []call{review, {by: desk, op: "text.review"}}, call: call{by: ledger, op: "report.publish"}},
+		{name: "on the object, by another workload", past: []call{{by: ledger, op: "text.review", on: "report/q3"}}, call: publish},
+		{name: "on the object, failed", past: []call{{by: desk, op: "text.review", on: "report/q3", fails: true}}, call: publish},
+		{name: "on the object, elsewhere", past: []call{{by: desk, op: "text.review", on: "report/q3", remote: true}}, call: publish},
+		{name: "on the object, elsewhere, which is enough", set: step("step|outcome", `"unknown"`), past: []call{{by: desk, op: "text.review", on: "report/q3", remote: true}}, call: publish, allow: true},
+		{name: "on the object, claims", past: []call{{by: desk, op: "a", on: "report/q3", labels: claimed}}, call: call{by: ledger, op: "report.publish", on: "report/q3", claims: claims, labels: claimed}},
+		{name: "nothing on the object is asked for", without: "require_ancestor|on_object", call: publish, allow: true},
+		{name: "on_object that is false", set: `require_ancestor|on_object=false`, past: []call{review}, call: publish},
+		{name: "on_object without operations", without: "require_ancestor|on_object|operations", past: []call{review}, call: publish},
+		{name: "on_object without operations, another operation", without: "require_ancestor|on_object|operations", call: call{by: vault, op: "a"}},
+		{name: "on_object with operations that are no list", set: step("operations", `{"x": "b"}`), call: call{by: vault, op: "a"}},
+		{name: "on_object without a step", without: "require_ancestor|on_object|step", past: []call{review}, call: publish},
+		{name: "on_object without an outcome", without: "require_ancestor|on_object|step|outcome", past: []call{review}, call: publish},
+
+		{name: "object, act", past: []call{{by: desk, op: "key.request", on: "vault/seed"}}, call: open, allow: true},
+		{name: "object, nothing before its acts", call: open},
+		{name: "object, act on another one", past: []call{{by: desk, op: "key.request", on: "vault/key"}}, call: open},
+		{name: "object, act on none", past: []call{request}, call: open},
+		{name: "object, act by another workload", past: []call{{by: assistant, op: "key.request", on: "vault/seed"}}, call: open},
+		{name: "object, one act of two", set: `resources|vault/seed|requires_acts=[{"operation": "key.request", "principal": "` + desk + `", "outcome": "ok", "resource": "vault/seed"},
+			{"operation": "a", "principal": "` + desk + `", "outcome": "ok", "resource": "wiki"}]`, past: []call{{by: desk, op: "key.request", on: "vault/seed"}}, call: open},
+		{name: "object with acts that are false", set: `resources|vault/seed|requires_acts=false`, past: []call{{by: desk, op: "key.request", on: "vault/seed"}}, call: open},
+		{name: "object with acts that are no list", set: `resources|vault/seed|requires_acts={}`, call: open},
 		{name: "steps that are no list", set: `require_ancestor|steps={}`, past: []call{mfa}, call: use},
 		{name: "no steps", without: "require_ancestor|steps", past: []call{mfa}, call: use},
 		{name: "no steps, another operation", without: "require_ancestor|steps", call: call{by: vault, op: "a"}},

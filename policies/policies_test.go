@@ -145,19 +145,19 @@ entity Workload = {
 };
 entity Resource = {
   classification?: Mark, integrity?: Long, conflict_class?: String, dataset?: String,
-  competitors: Set<String>, foreign: Set<String>, requires?: Set<Step>, separate_from?: String,
+  competitors: Set<String>, foreign: Set<String>, requires?: Set<Step>, requires_acts?: Set<Act>, separate_from?: String,
   triples?: Set<{user: String, operation: String, workload: String}>,
 };
 entity Deployment = {
   min: Long, may_override: Set<String>,
   taints: Set<String>, operations: Set<String>, sanitizers: Set<Certificate>,
-  steps: Set<Step>,
+  steps: Set<Step>, on_object?: {operations: Set<String>, step: Step},
   duties: {initiate: String, approve: String, execute: String, review: String}, workloads: Set<String>,
   read: Set<String>, append: Set<String>, write: Set<String>,
   classes: Set<String>, walled: Set<String>,
   procedures: Set<String>, certifiers: Set<String>, unconstrained: Set<String>,
   flows: {},
-  check: String, payers: Set<String>, untrusted: Set<String>,
+  check: String, check_any_object?: Bool, payers: Set<String>, untrusted: Set<String>,
   read_only: Set<String>, side_effects: Set<String>, approved_only: Set<String>, approvals: Set<Step>,
   grants: Set<{workload: String, agent: String, operation: String}>,
 };

@@ -30,7 +30,7 @@ func TestQuestions(t *testing.T) {
 		byCedar[fmt.Sprintf("doc/q%d.cedar", i)] = &fstest.MapFile{Data: fmt.Appendf(nil,
 			"permit (principal, action, resource) when { %s };\n", row[2])}
 	}
-	if len(rows) < 11 {
+	if len(rows) < 12 {
 		t.Fatalf("%d rows", len(rows))
 	}
 	p := &pair{}

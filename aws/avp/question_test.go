@@ -125,6 +125,7 @@ func TestContext(t *testing.T) {
 			"length": int64(1), "principals": []any{policytest.Workload}, "min_trust": int64(77), "source_types": []any{"internal"},
 			"operations": []any{"orders.take"}, "taints": []any{"contains_data"}, "resources": []any{"order/ORD-123"}, "unsanitized_sources": []any{"internal"},
 			"steps":  []any{map[string]any{"operation": "orders.take", "principal": policytest.Workload, "outcome": "ok"}},
+			"acts":   []any{map[string]any{"operation": "orders.take", "principal": policytest.Workload, "outcome": "ok", "resource": "order/ORD-123"}},
 			"users":  []any{map[string]any{"operation": "orders.take", "user": "alice"}},
 			"labels": []any{map[string]any{"name": "level", "value": "public"}},
 			"ancestors": []any{map[string]any{

@@ -90,6 +90,9 @@ var (
 const steps = `some s in input.lineage.steps; s.operation == "fraud.check"; s.outcome == "ok"; s.principal == input.subject.workload`
 const cedarSteps = `context.lineage.steps.contains({operation: "fraud.check", outcome: "ok", principal: context.subject.workload})`
 
+const acts = `{"operation": "fraud.check", "outcome": "ok", "principal": input.subject.workload, "resource": input.object.id} in input.lineage.acts`
+const cedarActs = `context.lineage.acts.contains({operation: "fraud.check", outcome: "ok", principal: context.subject.workload, resource: context.object.id})`
+
 // quoted is what somebody could call himself.
 const quoted = `al"ice' \ || true || "` + "\n\t\u2028"
 
@@ -176,6 +179,8 @@ var table = []row{
 	{name: "a label that is not a claim", rego: `input.labels.level == "secret"`, cedar: `context.labels has level && context.labels.level == "secret"`, past: []did{{operation: "read", with: with(kest.Label("level", "secret"))}}, want: "denied"},
 	{name: "what ancestors acted on", rego: `input.lineage.resources == ["account/1", "account/2"]; input.lineage.operations == ["read"]`, cedar: `context.lineage.resources == ["account/1", "account/2"] && context.lineage.operations == ["read"]`,
 		past: []did{{operation: "read", with: with(kest.Resource("account/2"))}, {operation: "read", with: with(kest.Resource("account/1"))}}, want: "allow"},
+	{name: "a step on the object", rego: acts, cedar: cedarActs, past: []did{{operation: "fraud.check", with: with(kest.Resource("order/1"))}}, with: with(kest.Resource("order/1")), want: "allow"},
+	{name: "a step on another object", rego: acts, cedar: cedarActs, past: []did{{operation: "fraud.check", with: with(kest.Resource("order/2"))}, {operation: "read", with: with(kest.Resource("order/1"))}}, with: with(kest.Resource("order/1")), want: "denied"},
 	{name: "one ancestor, whole", rego: `some a in input.lineage.ancestors; a == {"operation": "read", "classification": "system", "source_type": "internal", "principal": input.subject.workload, "user": "alice", "agent": null, "task": null, "resource": null,
 			"trust_score": 55, "overridden": true, "taints": ["pii"], "removed_taints": [], "sanitizer": null, "labels": {"level": "secret"}, "outcome": "ok", "parents": []}; input.lineage.ancestors_omitted == 0`,
 		cedar: `context.lineage.ancestors.contains({operation: "read", classification: "system", source_type: "internal", principal: context.subject.workload, user: "alice",

@@ -35,6 +35,8 @@ const every = `
 	context.lineage.operations == ["fraud.check"] && context["lineage.operations"].contains("fraud.check") &&
 	context.lineage.taints == ["pii"] && context.lineage.resources == ["invoice/7"] && context["lineage.unsanitized_sources"] == ["internal"] &&
 	context.lineage.steps.contains({"operation": "fraud.check", "principal": "spiffe://example.org/gateway", "outcome": "ok"}) &&
+	context.lineage.acts == [{"operation": "fraud.check", "principal": "spiffe://example.org/gateway", "outcome": "ok", "resource": "invoice/7"}] &&
+	context["lineage.acts"] == context.lineage.acts &&
 	context["lineage.users"] == [{"operation": "fraud.check", "user": "ada"}] &&
 	context.lineage.labels.containsAll([{"name": "level", "value": ""}, {"name": "x.y", "value": "z"}]) &&
 	context.lineage.ancestors_omitted == 0 && context["lineage.ancestors_omitted"] == 0 && context.lineage.ancestors == [{
@@ -257,7 +259,7 @@ func TestHistoryIsLazy(t *testing.T) {
 		}
 	}
 	for _, name := range []string{
-		"operations", "taints", "resources", "unsanitized_sources", "steps", "users", "labels", "ancestors", "ancestors_omitted",
+		"operations", "taints", "resources", "unsanitized_sources", "steps", "acts", "users", "labels", "ancestors", "ancestors_omitted",
 	} {
 		read = 0
 		in.Lineage.History = policy.NewHistory(func() []policy.Ancestor { read++; return nil })
@@ -284,6 +286,7 @@ func TestHostileHistory(t *testing.T) {
 		"many labels":     {many, "context.lineage has labels", "input lineage.labels: more than 4096 values"},
 		"many, unread":    {many, "context.lineage has operations", ""},
 		"not UTF-8":       {[]policy.Ancestor{{Operation: "\xff"}}, "context.lineage has steps", "input lineage.steps.operation: text is not valid UTF-8"},
+		"not UTF-8, act":  {[]policy.Ancestor{{Resource: "\xff"}}, "context.lineage has acts", "input lineage.acts.resource: text is not valid UTF-8"},
 		"reserved label":  {[]policy.Ancestor{{Labels: map[string]string{"__entity": "x"}}}, "context.lineage has ancestors", "lineage.ancestors.labels.__entity: a name that Cedar keeps"},
 		"reserved, value": {[]policy.Ancestor{{Labels: map[string]string{"__entity": "x"}}}, `context.lineage.labels == [{"name": "__entity", "value": "x"}]`, ""},
 		"code":            {[]policy.Ancestor{{Operation: `"}) || true`}}, `context.lineage.operations == ["\"}) || true"]`, ""},

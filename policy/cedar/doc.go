@@ -33,7 +33,8 @@
 //
 //   - null is left out, in arrays too. Ask context.subject has user first: a missing attribute is an error.
 //   - An array is a Set: it has no order and no duplicates. So the parents in lineage.ancestors, which are positions in
-//     the list, say nothing here. A rule about what happened before asks lineage.steps, users, labels or operations.
+//     the list, say nothing here. A rule about what happened before asks lineage.steps, acts, users, labels or
+//     operations.
 //   - A whole number is a Long, whatever it is written as: 3.0 is 3. Another number is a decimal when four digits after
 //     the point are enough: 87.5 is decimal("87.5"). So give an attribute that may be either in whole units, cents for
 //     euros. Other numbers, and those out of range, are errors: a rounded one would be another one.

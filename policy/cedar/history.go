@@ -17,6 +17,7 @@ var ofHistory = []struct {
 	{"resources", func(g *group, p *policy.Past) { g.list("resources", p.Resources) }},
 	{"unsanitized_sources", func(g *group, p *policy.Past) { g.list("unsanitized_sources", p.Unsanitized) }},
 	{"steps", func(g *group, p *policy.Past) { records(g, "steps", p.Steps, step) }},
+	{"acts", func(g *group, p *policy.Past) { records(g, "acts", p.Acts, act) }},
 	{"users", func(g *group, p *policy.Past) { records(g, "users", p.Users, performer) }},
 	{"labels", func(g *group, p *policy.Past) { records(g, "labels", p.Labels, label) }},
 	{"ancestors", func(g *group, p *policy.Past) { records(g, "ancestors", p.Ancestors, ancestor) }},
@@ -59,6 +60,13 @@ func step(g *group, s *policy.Step) {
 	g.text("operation", s.Operation)
 	g.text("principal", s.Principal)
 	g.text("outcome", s.Outcome)
+}
+
+func act(g *group, a *policy.Act) {
+	g.text("operation", a.Operation)
+	g.text("principal", a.Principal)
+	g.text("outcome", a.Outcome)
+	g.text("resource", a.Resource)
 }
 
 func performer(g *group, p *policy.Performer) {

@@ -159,18 +159,19 @@ func TestCheckInput(t *testing.T) {
 		}
 	}
 	for condition, want := range map[string]string{
-		`context.lineage.operatoins.contains("fraud.check")`:                                    "operatoins",
-		`context["lineage.operatoins"].contains("fraud.check")`:                                 "operatoins",
-		`context.linaege.operations.contains("fraud.check")`:                                    "linaege",
-		`context.subject.user == "ada"`:                                                         "user",
-		`context.trust_score == "80"`:                                                           "",
-		`context.lineage.steps.contains({"operation": "a", "principle": "b", "outcome": "ok"})`: "",
-		`context.lineage.operations == "fraud.check"`:                                           "",
-		`context has "lineage.operatoins"`:                                                      "never has \"lineage.operatoins\"",
-		`!(context.lineage has operatoins)`:                                                     "never has \"operatoins\"",
-		`context has linaege`:                                                                   "never has \"linaege\"",
-		`context.attributes.cents < 5`:                                                          "cents",
-		`context.labels.level == "x"`:                                                           "level",
+		`context.lineage.operatoins.contains("fraud.check")`:                                                  "operatoins",
+		`context["lineage.operatoins"].contains("fraud.check")`:                                               "operatoins",
+		`context.linaege.operations.contains("fraud.check")`:                                                  "linaege",
+		`context.subject.user == "ada"`:                                                                       "user",
+		`context.trust_score == "80"`:                                                                         "",
+		`context.lineage.steps.contains({"operation": "a", "principle": "b", "outcome": "ok"})`:               "",
+		`context.lineage.acts.contains({"operation": "a", "principal": "b", "outcome": "ok", "object": "c"})`: "",
+		`context.lineage.operations == "fraud.check"`:                                                         "",
+		`context has "lineage.operatoins"`:                                                                    "never has \"lineage.operatoins\"",
+		`!(context.lineage has operatoins)`:                                                                   "never has \"operatoins\"",
+		`context has linaege`:                                                                                 "never has \"linaege\"",
+		`context.attributes.cents < 5`:                                                                        "cents",
+		`context.labels.level == "x"`:                                                                         "level",
 	} {
 		_, err := checked("permit(principal, action, resource)\nwhen { " + condition + " };")
 		if err == nil || !strings.Contains(err.Error(), "kest/x.cedar:1: policy kest/x: ") || !strings.Contains(err.Error(), want) {
@@ -191,6 +192,7 @@ const typed = `
 	context["environment.removed_taints"].contains("raw") && context.environment.active_deviations.isEmpty() &&
 	context.lineage.operations.contains("fraud.check") && context.lineage.ancestors_omitted == 0 &&
 	context.lineage.steps.contains({"operation": "fraud.check", "principal": context.subject.workload, "outcome": "ok"}) &&
+	context.lineage.acts.contains({"operation": "fraud.check", "principal": "a", "outcome": "ok", "resource": context["environment.operation"]}) &&
 	context["lineage.users"].contains({"operation": "fraud.check", "user": "ada"}) &&
 	!context.lineage.labels.contains({"name": "level", "value": "secret"}) && !context.lineage.unsanitized_sources.contains("internet")`
 

@@ -105,6 +105,7 @@ func TestContext(t *testing.T) {
 		"subject.taints": []any{"contains_data"}, "object.attributes.tags": []any{"urgent", 7.0}, "environment.is_root": false,
 		"environment.policy_tier": "function", "lineage.min_trust": 77.0, "attributes.": "empty name", "environment.trust_override": 40.0,
 		"labels.level": "internal", "labels.a.b": "dot", "lineage.operations": []any{"orders.take"}, "lineage.unsanitized_sources": []any{"internal"},
+		"lineage.acts":  []any{map[string]any{"operation": "orders.take", "principal": policytest.Workload, "outcome": "ok", "resource": "order/ORD-123"}},
 		"lineage.users": []any{map[string]any{"operation": "orders.take", "user": "alice"}}, "lineage.ancestors_omitted": 0.0,
 		"lineage.ancestors": []any{map[string]any{
 			"operation": "orders.take", "classification": "data", "source_type": "internal", "principal": policytest.Workload,

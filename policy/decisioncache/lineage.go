@@ -22,6 +22,12 @@ func (w *writer) lineage(l *policy.Lineage) {
 		w.text(s.Principal)
 		w.text(s.Outcome)
 	})
+	each(w, p.Acts, func(a *policy.Act) {
+		w.text(a.Operation)
+		w.text(a.Principal)
+		w.text(a.Outcome)
+		w.text(a.Resource)
+	})
 	each(w, p.Users, func(u *policy.Performer) {
 		w.text(u.Operation)
 		w.text(u.User)

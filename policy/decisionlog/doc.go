@@ -33,11 +33,11 @@
 // The lineage says of the ancestors what the rest says of the call, and a mask for the one does not reach the other. To
 // show no user, agent, task, label and resource takes all of these:
 //
-//	subject.user   lineage.users.*.user    lineage.ancestors.*.user
-//	subject.agent                          lineage.ancestors.*.agent
-//	subject.task                           lineage.ancestors.*.task
-//	labels         lineage.labels          lineage.ancestors.*.labels
-//	object         lineage.resources       lineage.ancestors.*.resource
+//	subject.user   lineage.users.*.user                               lineage.ancestors.*.user
+//	subject.agent                                                     lineage.ancestors.*.agent
+//	subject.task                                                      lineage.ancestors.*.task
+//	labels         lineage.labels                                     lineage.ancestors.*.labels
+//	object         lineage.resources       lineage.acts.*.resource    lineage.ancestors.*.resource
 //
 // # What it cannot change
 //

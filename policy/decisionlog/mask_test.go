@@ -157,7 +157,7 @@ func TestMaskHidesEverywhere(t *testing.T) {
 		{"alice", "subject.user lineage.users.*.user lineage.ancestors.*.user"}, {"agent-7", "subject.agent lineage.ancestors.*.agent"},
 		{"payments:write", "subject.task lineage.ancestors.*.task"}, {"secret-", "labels lineage.labels lineage.ancestors.*.labels"},
 		{"secret-", "labels.* lineage.labels.*.value lineage.ancestors.*.labels.level"},
-		{"ORD-123", "object lineage.resources lineage.ancestors.*.resource"}, {"scrub-", "environment.sanitizer lineage.ancestors.*.sanitizer"},
+		{"ORD-123", "object lineage.resources lineage.acts.*.resource lineage.ancestors.*.resource"}, {"scrub-", "environment.sanitizer lineage.ancestors.*.sanitizer"},
 		{"pii-", "environment.removed_taints lineage.ancestors.*.removed_taints.* lineage.taints.* lineage.ancestors.*.taints"},
 	} {
 		in := withHistory()
@@ -266,7 +266,7 @@ func TestMaskConfig(t *testing.T) {
 	for _, path := range []string{
 		"attributes", "attributes.x", "attributes.*", "attributes.*.x.*", "object.attributes.a.b", "subject.user", "*", "*.*",
 		"environment.active_deviations.*.reason", "subject.taints", "subject.taints.*", "lineage", "labels", "labels.level", "labels.*",
-		"environment.trust_override", "environment.active_deviations.*.approver_key", "lineage.steps.*.outcome", "lineage.users.*.user", "lineage.labels.*.value",
+		"environment.trust_override", "environment.active_deviations.*.approver_key", "lineage.steps.*.outcome", "lineage.acts.*.resource", "lineage.users.*.user", "lineage.labels.*.value",
 		"lineage.ancestors", "lineage.ancestors.*.user", "lineage.ancestors.*.labels.ssn", "lineage.ancestors.*.parents.*", "lineage.*.*.user", "lineage.resources.*", `attributes.a\.b\*\\`, "attributes.ключ", "*.attributes.x",
 	} {
 		if _, err := decisionlog.New(decisionlog.Config{Engine: policytest.Allow(), Mask: []mask{{Path: path}}}); err != nil {
@@ -277,7 +277,7 @@ func TestMaskConfig(t *testing.T) {
 		"", ".", "attributes.", ".attributes", "attributes..x", "attributes.x*", "attributes.**", "attributes.*x", `attributes.x\`, `attributes.\x`,
 		"attributes[0]", "$.attributes", "/attributes/x", "Attributes.x", "attribute", "subject.usr", "subject.user.name", "subject.taints.x",
 		"subject.*.x", "environment.*.policy", "environment.active_deviations.reason", "identity.user", "identity", "trust_score", "environment.parent_hash",
-		"lineage.users.user", "lineage.ancestors.user", "lineage.ancestors.*.users", "lineage.labels.ssn", "lineage.history", "labels.a.b", "lineage.ancestors.*.labels.a.b", "labels.*.x",
+		"lineage.users.user", "lineage.acts.resource", "lineage.acts.*.user", "lineage.ancestors.user", "lineage.ancestors.*.users", "lineage.labels.ssn", "lineage.history", "labels.a.b", "lineage.ancestors.*.labels.a.b", "labels.*.x",
 		"attributes.a\nb", "attributes.a\x00", "attributes.\xff", "attributes." + strings.Repeat("a", 2000), strings.Repeat("*.", 40) + "*",
 	} {
 		_, err := decisionlog.New(decisionlog.Config{Engine: policytest.Allow(), Mask: []mask{{Path: path}}})

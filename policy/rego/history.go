@@ -17,6 +17,7 @@ var ofHistory = []struct {
 	{kResources, func(p *policy.Past) *ast.Term { return each(p.Resources, text) }},
 	{kUnsanitized, func(p *policy.Past) *ast.Term { return each(p.Unsanitized, text) }},
 	{kSteps, func(p *policy.Past) *ast.Term { return each(p.Steps, step) }},
+	{kActs, func(p *policy.Past) *ast.Term { return each(p.Acts, act) }},
 	{kUsers, func(p *policy.Past) *ast.Term { return each(p.Users, performer) }},
 	{kLabels, func(p *policy.Past) *ast.Term { return each(p.Labels, label) }},
 	{kAncestors, func(p *policy.Past) *ast.Term { return each(p.Ancestors, ancestor) }},
@@ -42,6 +43,15 @@ func step(s policy.Step) *ast.Term {
 		[2]*ast.Term{kOperation, text(s.Operation)},
 		[2]*ast.Term{kPrincipal, text(s.Principal)},
 		[2]*ast.Term{kOutcome, outcome(s.Outcome)},
+	)
+}
+
+func act(a policy.Act) *ast.Term {
+	return object(
+		[2]*ast.Term{kOperation, text(a.Operation)},
+		[2]*ast.Term{kPrincipal, text(a.Principal)},
+		[2]*ast.Term{kOutcome, outcome(a.Outcome)},
+		[2]*ast.Term{kResource, text(a.Resource)},
 	)
 }
 

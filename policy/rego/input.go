@@ -36,6 +36,7 @@ var (
 	kOutcome, kName, kValue     = key("outcome"), key("name"), key("value")
 	kResource, kOverridden      = key("resource"), key("overridden")
 	kParents, noParent, unknown = key("parents"), key("0"), key(policy.OutcomeUnknown)
+	kActs                       = key("acts")
 )
 
 func key(s string) *ast.Term { return ast.StringTerm(s) }
@@ -76,7 +77,7 @@ func inputTerm(in *policy.Input, want reads) (*ast.Term, error) {
 // A group is one member of the document in the making: whole, or only what is read of it.
 type group struct {
 	c     *converter
-	space [14][2]*ast.Term // room for the largest, the environment
+	space [14][2]*ast.Term // room for the largest, environment and lineage
 	items [][2]*ast.Term
 	whole bool
 	only  []ast.Value

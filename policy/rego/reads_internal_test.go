@@ -75,6 +75,7 @@ func TestReads(t *testing.T) {
 		"allow if { input.lineage.length > 1; input.lineage.min_trust > 1 }":                         "lineage.length lineage.min_trust",
 		"allow if \"s\" in input.lineage.source_types":                                               "lineage.source_types",
 		"allow if { some s in input.lineage.steps; s.operation == \"op\" }":                          "lineage.steps",
+		"allow if { some a in input.lineage.acts; a.resource == input.object.id }":                   "lineage.acts object.id",
 		"allow if { some i; input.lineage.ancestors[i].operation == \"op\" }":                        "lineage.ancestors",
 		"allow if { l := input.lineage; l.operations[_] == \"op\" }":                                 "lineage",
 		"allow if { l := input.lineage.operations; l[_] == \"op\" }":                                 "lineage.operations",

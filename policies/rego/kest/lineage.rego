@@ -1,5 +1,5 @@
 # What policies may ask about the verified past of a call. Every function is about the input that is being decided, and
-# every name in it was signed; outcomes are what this process saw.
+# every name in it was signed; outcomes are what this process knows.
 #
 # Undefined data are a trap in both directions. "not any_unsanitized(list)" is true where the list is empty by mistake:
 # use free_of and clean_of, which are true only when there is something to look at. And "not free_of(data.list)" is
@@ -10,6 +10,7 @@ package kest.lineage
 # known: the input describes the past at all. An input without these lists must not pass for one without a past.
 known if {
 	is_array(input.lineage.steps)
+	is_array(input.lineage.acts)
 	is_array(input.lineage.users)
 	is_array(input.lineage.resources)
 	is_array(input.lineage.principals)
@@ -27,18 +28,14 @@ performed(op, principal) if {
 	step.principal == principal
 }
 
-# performed_ok: the workload performed the operation, and this process saw it end without an error.
+# performed_ok: the workload performed the operation, and this process knows that it ended without an error.
 performed_ok(op, principal) if {
 	{"operation": op, "principal": principal, "outcome": "ok"} in input.lineage.steps
 }
 
-# performed_on: like performed_ok, for one object. It looks at the youngest 128 ancestors: an older one does not count.
+# performed_on: like performed_ok, on one object.
 performed_on(op, principal, resource) if {
-	some a in input.lineage.ancestors
-	a.operation == op
-	a.principal == principal
-	a.resource == resource
-	a.outcome == "ok"
+	{"operation": op, "principal": principal, "outcome": "ok", "resource": resource} in input.lineage.acts
 }
 
 # by_user: somebody performed the operation for the user.

@@ -13,6 +13,10 @@ call := {
 			{"operation": "check", "principal": mark.by, "outcome": "ok"},
 			{"operation": "read", "principal": mark.by, "outcome": "error"},
 		],
+		"acts": [
+			{"operation": "check", "principal": mark.by, "outcome": "ok", "resource": "order/1"},
+			{"operation": "ship", "principal": mark.by, "outcome": "error", "resource": "order/1"},
+		],
 		"users": [{"operation": "check", "user": "ada"}],
 		"ancestors": [
 			{"operation": "check", "principal": mark.by, "resource": "order/1", "outcome": "ok", "labels": {"tier": "gold"}},
@@ -25,7 +29,7 @@ call := {
 test_known if lineage.known with input as call
 
 test_not_known_without_a_list if {
-	every name in ["steps", "users", "resources", "principals", "taints", "unsanitized_sources"] {
+	every name in ["steps", "acts", "users", "resources", "principals", "taints", "unsanitized_sources"] {
 		lame := json.remove(call, [sprintf("/lineage/%s", [name])])
 		not lineage.known with input as lame
 		not lineage.free_of([]) with input as lame
@@ -52,7 +56,9 @@ test_performed_on if {
 	lineage.performed_on("check", mark.by, "order/1") with input as call
 	not lineage.performed_on("check", mark.by, "order/2") with input as call
 	not lineage.performed_on("check", mark.other, "order/1") with input as call
+	not lineage.performed_on("ship", mark.by, "order/1") with input as call
 	not lineage.performed_on("read", mark.by, null) with input as call
+	lineage.performed_on("check", mark.by, "order/1") with input as json.remove(call, ["/lineage/ancestors"])
 }
 
 test_by_user if {

@@ -1,12 +1,13 @@
 # Payments, a worked domain: pay only what was checked, and what no stranger shaped.
 #
 # Rule    A payment is made by a paying workload, names its object, on which some ancestor acted, and follows from a
-#         fraud check that the same workload performed, and that ended ok. No untrusted source reaches it unsanitized.
-#         It sets no trust and removes no taints itself; whoever removes taints before it is a certified sanitizer.
+#         fraud check of that object that the same workload performed, and that ended ok. No untrusted source reaches it
+#         unsanitized. It sets no trust and removes no taints itself; whoever removes taints before it is a certified
+#         sanitizer.
 # Data    payments.operations; .check: the operation; .payers: workloads; .untrusted: source types; .sanitizers:
-#         {operation, workload}
-# Cannot  judge amounts, which are the caller's word, or tell which object was checked when a lineage has several. In
-#         Rego, lineage.performed_on(given.check, input.subject.workload, input.object.id) can.
+#         {operation, workload}; .check_any_object: true where a check is of something else than what is paid, such as
+#         a customer, so that one check serves a whole lineage. Left out, or anything but true, it is false.
+# Cannot  judge amounts, which are the caller's word, or tell whether the object changed after its check.
 # Others  Other operations are allowed if they remove no taints.
 package kest.payments
 
@@ -41,12 +42,17 @@ deny contains "no ancestor acted on what is paid" if {
 
 known if lineage.touched(input.object.id)
 
-deny contains "this workload performed no fraud check that ended ok" if {
+deny contains "this workload performed no fraud check of what is paid that ended ok" if {
 	payment
 	not checked
 }
 
-checked if lineage.performed_ok(given.check, input.subject.workload)
+checked if lineage.performed_on(given.check, input.subject.workload, input.object.id)
+
+checked if {
+	given.check_any_object == true
+	lineage.performed_ok(given.check, input.subject.workload)
+}
 
 deny contains "an untrusted source reaches the payment unsanitized" if {
 	payment
