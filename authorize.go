@@ -94,17 +94,14 @@ func (c *call) askAtOnce(steps []step, active []policy.Deviation) []policy.Answe
 	return answers
 }
 
-// Entries hold the beginning of a revision, which is enough to tell it from all others: a whole git hash, 132 bits of a
-// SHA-256. More than a few in one call mean that engines disagree, or reload at this moment; the log of decisions has all.
-const (
-	signedRevision = 40 // bytes
-	maxRevisions   = 4
-)
+// maxRevisions bounds the revisions in an entry. More than a few in one call mean that engines disagree, or reload at this
+// moment; the log of decisions has all.
+const maxRevisions = 4
 
 // decidedBy signs the revision of a policy that decided into the entry, so that it says under which text of the policies
 // the call was allowed. What is no plain word is left out.
 func (c *call) decidedBy(revision string) {
-	revision = revision[:min(len(revision), signedRevision)]
+	revision = revision[:min(len(revision), lineage.MaxPolicyRevision)]
 	known := c.entry.Labels[lineage.LabelPolicyRevision]
 	switch {
 	case revision == "" || revision == known:
@@ -156,7 +153,7 @@ func (c *call) observe() {
 	if len(c.trials) == 0 {
 		return
 	}
-	ctx := withDeadline(c.ctx, c.trialTime())
+	ctx := withDeadline(policy.WithTrial(c.ctx), c.trialTime())
 	defer ctx.end()
 	said := make([]string, len(c.trials))
 	for i := range c.trials {

@@ -24,6 +24,15 @@ type Engine interface {
 	Evaluate(ctx context.Context, name string, in *Input) (Decision, error)
 }
 
+type trialKey struct{}
+
+// WithTrial marks a question about a policy under trial: its answer stops nothing. Engines decide as ever, and do not look;
+// what writes answers down says so.
+func WithTrial(ctx context.Context) context.Context { return context.WithValue(ctx, trialKey{}, true) }
+
+// OnTrial reports whether [WithTrial] marked the question.
+func OnTrial(ctx context.Context) bool { return ctx.Value(trialKey{}) != nil }
+
 // A Checker is an Engine that can say before the first call that a policy does not exist or is broken. The
 // guard asks it when a function is wrapped, so that a misspelt name is a configuration error. Check must not configure
 // guards or wrap functions itself: whoever asks may hold their lock.

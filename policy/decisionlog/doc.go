@@ -10,6 +10,7 @@
 //
 //	result       allow, deny or error
 //	policy, tier, operation, workload, entry_id, trace_id
+//	trial        true for a policy under trial: a denial stopped nothing
 //	revision     of the policies that answered
 //	duration     of the evaluation; in the event duration_ns
 //	reason       what the engine said, or its error

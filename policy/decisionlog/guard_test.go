@@ -62,3 +62,23 @@ func TestGuard(t *testing.T) { // SPEC §7, F-PE-03
 		t.Errorf("a misspelt policy: %v", err)
 	}
 }
+
+// TestTrials: the log tells a denial that stopped nothing from one that did.
+func TestTrials(t *testing.T) {
+	e, o := open(t, decisionlog.Config{Engine: policytest.Func(answer)})
+	guard, err := kest.New(kest.Config{
+		Engine: e, Shadow: policy.Tiers{Platform: []string{policytest.DenyAll}}, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := kest.MustVerified(guard, func(context.Context, string) (string, error) { return "", nil },
+		kest.Operation("payments.pay"), kest.Policy(policytest.AllowTrusted))
+	if _, err := f(context.Background(), ""); err != nil {
+		t.Fatal(err)
+	}
+	records := o.records(t)
+	if len(records) != 2 || records[0]["trial"] != nil || records[1]["trial"] != true || records[1]["result"] != "deny" || records[1]["tier"] != "platform" {
+		t.Errorf("records %v", records)
+	}
+}

@@ -107,7 +107,7 @@ var errPanic = errors.New("the engine panicked")
 
 // Evaluate implements [policy.Engine].
 func (e *engine) Evaluate(ctx context.Context, name string, in *policy.Input) (d policy.Decision, err error) {
-	a := answer{policy: name, start: time.Now(), err: errPanic}
+	a := answer{policy: name, start: time.Now(), err: errPanic, trial: policy.OnTrial(ctx)}
 	defer func() { // also when the engine panics, which goes on to the caller
 		a.took = time.Since(a.start)
 		attempt(func() { e.note(ctx, in, &a) })

@@ -32,6 +32,7 @@ type answer struct {
 	took     time.Duration
 	decision policy.Decision
 	err      error
+	trial    bool // nobody is stopped by it
 }
 
 // result is what the guard makes of the answer: an error denies whatever stands beside it.
@@ -77,6 +78,9 @@ func (e *engine) record(in *policy.Input, a *answer) []slog.Attr {
 		add("operation", in.Environment.Operation, maxName)
 		add("workload", in.Subject.Workload, maxName)
 	}
+	if a.trial {
+		attrs = append(attrs, slog.Bool("trial", true)) // it stops nothing
+	}
 	add("revision", a.decision.Revision, maxName)
 	attrs = append(attrs, slog.Duration("duration", a.took))
 	add("reason", a.reason(), maxReason)
@@ -114,6 +118,8 @@ func addEvent(span trace.Span, record []slog.Attr) {
 	for _, a := range record {
 		name := "kest.decision." + a.Key
 		switch a.Value.Kind() {
+		case slog.KindBool:
+			attrs = append(attrs, attribute.Bool(name, a.Value.Bool()))
 		case slog.KindDuration:
 			attrs = append(attrs, attribute.Int64(name+"_ns", a.Value.Duration().Nanoseconds()))
 		case slog.KindAny: // input
