@@ -10,6 +10,7 @@ require (
 	github.com/kest-go/kest/fastverify v0.0.0
 	github.com/kest-go/kest/identity/oidc v0.0.0
 	github.com/kest-go/kest/identity/spiffe v0.0.0
+	github.com/kest-go/kest/policies v0.0.0
 	github.com/kest-go/kest/policy/cedar v0.0.0
 	github.com/kest-go/kest/policy/rego v0.0.0
 	github.com/kest-go/kest/propagate/hopproof v0.0.0
@@ -100,6 +101,7 @@ replace (
 	github.com/kest-go/kest/fastverify => ../../fastverify
 	github.com/kest-go/kest/identity/oidc => ../../identity/oidc
 	github.com/kest-go/kest/identity/spiffe => ../../identity/spiffe
+	github.com/kest-go/kest/policies => ../../policies
 	github.com/kest-go/kest/policy/cedar => ../../policy/cedar
 	github.com/kest-go/kest/policy/rego => ../../policy/rego
 	github.com/kest-go/kest/propagate/hopproof => ../../propagate/hopproof

@@ -187,6 +187,8 @@ func auditText(kind, jws string) string {
 //	keys.json  of everybody
 //	audit.jsonl  folder/audit.jsonl  a call from the internet, and the payment that is denied below it
 //	denial.jws  passport.json  the same in two files
+//	receipts.jsonl  audit.jsonl, with how its two calls ended: one before the payment, the other after it
+//	disputed.jsonl  foreign.jsonl  with another receipt that contradicts, and with one that somebody else signed
 //	forged.json  passport.json with a score of 100, signed by its own key
 //	liar.jws  a denial with another signature
 //	agent.json  a taint that is removed and comes back, a trial, a deviation
@@ -212,12 +214,27 @@ func (s *story) write() {
 	s.fail(os.Mkdir(filepath.Join(s.dir, "folder"), 0o700))
 	s.put("folder/audit.jsonl", []byte(audit))
 	s.put("denial.jws", []byte(denial+"\n"))
+	s.receipts(audit)
 	s.put("liar.jws", []byte(denial[:strings.LastIndexByte(denial, '.')]+s.entries["other"].JWS()[strings.LastIndexByte(s.entries["other"].JWS(), '.'):]))
 	s.passport("passport.json", "take_order", "reserve_stock")
 	s.agent()
 	s.hostile()
 	s.large(audit)
 	s.keys()
+}
+
+func (s *story) receipts(audit string) {
+	receipt := func(operation, signer string, status lineage.Outcome, ended int64) string {
+		e := s.entries[operation]
+		jws, err := lineage.SignReceipt(context.Background(), s.signer(signer), lineage.Receipt{EntryHash: e.Hash(), EntryID: e.Entry().ID,
+			Status: status, StartedMS: e.Entry().TimestampMS, EndedMS: 1_795_000_000_000 + ended, Tips: []lineage.Hash{e.Hash()}}, lineage.Limits{})
+		s.fail(err)
+		return auditText("receipt", jws)
+	}
+	before := audit + receipt("take_order", storyWeb, lineage.OutcomeOK, 1)
+	s.put("receipts.jsonl", []byte(before+receipt("reserve_stock", storyWeb, lineage.OutcomeOK, 9)))
+	s.put("disputed.jsonl", []byte(audit+receipt("take_order", storyWeb, lineage.OutcomeError, 1)+before[len(audit):]))
+	s.put("foreign.jsonl", []byte(audit+receipt("take_order", storyPay, lineage.OutcomeOK, 1)))
 }
 
 func (s *story) forged(e lineage.Entry) {

@@ -80,6 +80,8 @@ type node struct {
 	Parents   []int          `json:"parents"` // indices of earlier entries, ascending
 	Missing   []lineage.Hash `json:"missing_parents,omitempty"`
 	Error     string         `json:"error,omitempty"` // why the entry could not be read
+
+	remarks []string
 }
 
 // newGraph links claims by their hashes. A parent that is not an earlier entry is missing: nothing here can be
@@ -91,6 +93,7 @@ func newGraph(all []claim) *graph {
 		n := node{Index: i, Status: lineage.Unchecked, Hash: c.Hash, Error: c.Error, Parents: []int{}, Taints: []string{}}
 		n.Operation, n.Principal, n.Trust = c.entry.Operation, c.entry.Principal(), c.entry.TrustScore
 		n.Taints = append(n.Taints, c.entry.Taints...)
+		n.remarks = remarks(&c.entry)
 		for _, hash := range c.entry.Parents {
 			if at, ok := earlier[hash]; ok {
 				n.Parents = append(n.Parents, at)
@@ -193,8 +196,8 @@ func (p *Page) node(r row) {
 	}
 }
 
-// details are the lines below a node: where it comes from, unless that is the node above it, by whom it is, and
-// its taints.
+// details are the lines below a node: where it comes from, unless that is the node above it, by whom it is, its
+// taints, and what else must not be missed.
 func (r row) details() []string {
 	by := "by " + Name(r.Principal, nameColumns)
 	if above := []int{r.Index - 1}; len(r.Parents) > 1 {
@@ -209,7 +212,7 @@ func (r row) details() []string {
 	if len(r.Taints) > 0 {
 		out = append(out, "taints: "+list(r.Taints))
 	}
-	return out
+	return append(out, r.remarks...)
 }
 
 // references names nodes, bounded: a join may have hundreds of parents.

@@ -126,6 +126,10 @@ func (p *Page) claim(c *claim) {
 	p.field("input_hash", e.InputHash)
 	p.field("content_hash", e.ContentHash)
 	p.policies(&e.Policies)
+	for _, o := range e.Observed() {
+		p.field("on trial", observed(o))
+	}
+	p.field("revision", e.Labels[lineage.LabelPolicyRevision])
 	p.labels(e.Labels)
 	for _, object := range []struct {
 		name string
@@ -175,6 +179,7 @@ func (p *Page) policies(c *lineage.PolicyContext) {
 		p.field("deviation", d.Tier+": "+d.Policy)
 		p.field("  reason", d.Reason)
 		p.field("  approver", d.Approver)
+		p.field("  signed with", d.ApproverKey)
 	}
 }
 
@@ -182,7 +187,7 @@ func (p *Page) policies(c *lineage.PolicyContext) {
 func (p *Page) labels(labels map[string]string) {
 	for _, name := range slices.Sorted(maps.Keys(labels)) {
 		switch name {
-		case lineage.LabelPrincipal, lineage.LabelTraceID, lineage.LabelSourceType:
+		case lineage.LabelPrincipal, lineage.LabelTraceID, lineage.LabelSourceType, lineage.LabelObserved, lineage.LabelPolicyRevision:
 			continue
 		}
 		p.field("label", Name(name, nameColumns)+" = "+labels[name])

@@ -144,6 +144,11 @@ func (p *Page) report(name string, length int, r *lineage.Report) {
 	}
 	for _, entry := range entries {
 		p.entry(&entry)
+		if signed := r.Passport.Find(entry.Hash); r.Valid() && signed != nil {
+			for _, remark := range remarks(new(signed.Entry())) {
+				p.Wrap("      ", remark)
+			}
+		}
 		if f := r.Failure; f != nil && f.Index == entry.Index {
 			p.Wrap("      ^ ", string(f.Reason)+": "+f.Detail)
 		}

@@ -104,6 +104,20 @@ func link(target *Record, denied *Denied, found Records, rules Rules) *Case {
 	return c
 }
 
+// Ended returns the case as policies saw it that knew these outcomes: of each ancestor whose receipt says that it had ended
+// when the call began. The receipts have to be verified.
+func (c *Case) Ended(receipts map[lineage.Hash]lineage.Receipt) *Case {
+	told := *c
+	told.seen = slices.Clone(c.seen)
+	for i := range c.nodes {
+		r, known := receipts[c.nodes[i].Hash]
+		if known && r.EndedMS <= c.Entry().TimestampMS {
+			told.seen[i].Outcome = string(r.Status)
+		}
+	}
+	return &told
+}
+
 // ancestors lists the target last, and before it what its links lead to, parents before children. A link is the hash of
 // what it leads to, so there are no cycles (SPEC §2).
 func ancestors(target *Record, found Records) []*Record {

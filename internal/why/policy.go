@@ -12,7 +12,8 @@ import (
 )
 
 // A Verdict is what a policy says of the call when it is asked again. The input is built from the record, in which
-// attributes are not, and which knows no outcome of an ancestor: a policy that reads those may have said something else.
+// attributes are not, and outcomes of ancestors only as [Case.Ended] was told: a policy that reads those may have said
+// something else.
 type Verdict struct {
 	Policy string `json:"policy"`
 	Tier   string `json:"tier"`
@@ -89,7 +90,7 @@ func (c *Case) verdict(ctx context.Context, engine policy.Engine, tier policy.Ti
 	}
 	signed := c.Entry().Labels[lineage.LabelPolicyRevision]
 	v.Revision = decision.Revision
-	v.OtherRevision = signed != "" && v.Revision != "" && !slices.Contains(strings.Split(signed, ","), v.Revision)
+	v.OtherRevision = signed != "" && v.Revision != "" && !signedRevision(signed, v.Revision)
 	if !v.Allow && !v.Unknown && len(c.nodes) > 1 && len(c.missing) == 0 { // what is missing might be what it takes
 		w := c.without(ctx, func(ctx context.Context, gone map[int]bool) bool {
 			in := c.input(tier, gone)
@@ -99,6 +100,12 @@ func (c *Case) verdict(ctx context.Context, engine policy.Engine, tier policy.Ti
 		v.Without = &w
 	}
 	return v
+}
+
+// signedRevision reports whether a label names a revision. Entries hold the beginning of a longer one, so only what is that
+// long may be a beginning.
+func signedRevision(label, revision string) bool {
+	return slices.Contains(strings.Split(label, ","), revision[:min(len(revision), lineage.MaxPolicyRevision)])
 }
 
 func ask(ctx context.Context, engine policy.Engine, name string, in *policy.Input) (policy.Decision, *policy.Explanation, error) {

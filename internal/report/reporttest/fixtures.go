@@ -126,6 +126,20 @@ func forged() *builder {
 	return b
 }
 
+// exempt is a call that a deviation let pass, and that a policy under trial would have stopped.
+func exempt() *builder {
+	b := &builder{}
+	b.entry(Web, "reports.Make", func(e *lineage.Entry) {
+		e.Policies.Enterprise = []string{"org/baseline", "org/classes"}
+		e.Policies.Deviations = []lineage.Deviation{
+			{Policy: "org/baseline", Tier: "enterprise", Reason: "CHG-1", Approver: "ciso", ApproverKey: "key-of-ciso"},
+			{Policy: "org/classes", Tier: "enterprise", Reason: "CHG-2"}}
+		e.Labels[lineage.LabelObserved] = "platform:org/limits=deny,platform:org/hours=allow,platform:org/quota=error"
+		e.Labels[lineage.LabelPolicyRevision] = "sha256:0123"
+	})
+	return b
+}
+
 func hostile() *builder {
 	b := &builder{}
 	b.entry(Evil, Attack, func(e *lineage.Entry) {
@@ -157,7 +171,7 @@ func wide(n int) *builder {
 //	keys.json  other-keys.json  keys of everybody, and of somebody else
 //	archive.json  archive-late.json  archive-unseen.json  bindings of Web by a KMS key and of Pay by itself; the entries
 //		of good.json were seen in time, after the keys had ended, or nobody knows when
-//	good.json  spaced.json  empty.json  diamond.json  wide.json  hostile.json (its second entry lies)
+//	good.json  spaced.json  empty.json  exempt.json  diamond.json  wide.json  hostile.json (its second entry lies)
 //	signature.json  reordered.json  cut.json  trust.json  stranger.json  many.json
 //	header.txt  header_z.txt  header_cut.txt  header_claim.txt: good.json in a baggage header, or not
 //	jws.txt  baggage.txt  deep.json  garbage.bin  huge.json  utf16.json  none.json  number.json  private.json
@@ -180,7 +194,7 @@ func fixtures() (map[string][]byte, error) {
 	files := unreadable()
 	good := chain()
 	for name, b := range map[string]*builder{
-		"good.json": good, "diamond.json": diamond(), "wide.json": wide(40), "hostile.json": hostile(), "trust.json": forged(),
+		"good.json": good, "diamond.json": diamond(), "exempt.json": exempt(), "wide.json": wide(40), "hostile.json": hostile(), "trust.json": forged(),
 	} {
 		if b.err != nil {
 			return nil, b.err

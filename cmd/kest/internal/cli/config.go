@@ -30,8 +30,9 @@ func (c *cli) configCheck() *cobra.Command {
 		Short: "Say everything that is wrong with a configuration",
 		Long: `Check a deployment configuration, in YAML or JSON, and say everything that is
 wrong with it, with file, line and column. Nothing is connected to, and no other
-file is read but the keys of approvers. What is probably not meant, such as a
-deviation that has expired, is a warning.
+file is read but the keys of approvers: kest policy check lists the policies that
+there are. What is probably not meant, such as a deviation that has expired, is
+a warning.
 
 FILE alone is checked; with --env the KEST_* variables of this environment count
 as they do in a program. - is standard input.

@@ -18,8 +18,8 @@ func (c *cli) demo() *cobra.Command {
 		Use:   "demo",
 		Short: "Run a small payment system and see what Kest does",
 		Long: `Run a payment system of three services on loopback: a payment, refusals, a fork
-and a join, a verification, three forgeries and three attacks. It leaves the
-passport and the keys in a folder, for kest verify.
+and a join, a verification, three forgeries and three attacks. It leaves
+passport, keys, policies and records in a folder, for kest verify and kest why.
 
 Exit codes: 0 everything happened as it should; 1 something did not; 2 wrong
 usage, or the folder could not be used.`,

@@ -39,12 +39,14 @@ type described interface {
 // A folder says how to load one. Its zero value lets the files choose the engine.
 type folder struct {
 	engine string
+	prefix string // Rego: the package below which the policies are
 	schema string // Cedar; in the folder
-	strict bool   // Cedar: check against what an input holds
+	strict bool   // check what policies read against what an input holds
 }
 
 func (f *folder) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.engine, "engine", "", "rego or cedar; without it the files of the folder say which")
+	cmd.Flags().StringVar(&f.prefix, "prefix", "", "Rego only: package below which the policies are, as in engine.rego.prefix")
 	_ = cmd.RegisterFlagCompletionFunc("engine", cobra.FixedCompletions( // the flag is there
 		[]cobra.Completion{engineRego, engineCedar}, cobra.ShellCompDirectiveNoFileComp))
 }
@@ -58,11 +60,11 @@ func (f *folder) load(dir string) (engine rules, warnings []fault, err error) {
 		engine, err := cedar.Config{Schema: f.schema, CheckInput: f.strict}.Dir(dir)
 		return engine, []fault{}, err
 	}
-	if f.schema != "" || f.strict {
-		return nil, nil, errors.New("--schema and --check-input are for Cedar, and the policies are in Rego; leave them out")
+	if f.schema != "" {
+		return nil, nil, errors.New("--schema is for Cedar, and the policies are in Rego; leave it out")
 	}
 	log := &collector{faults: []fault{}}
-	engine, err = rego.Config{Logger: slog.New(log)}.Dir(dir)
+	engine, err = rego.Config{Logger: slog.New(log), Prefix: f.prefix, CheckInput: f.strict}.Dir(dir)
 	return engine, log.faults, err
 }
 

@@ -21,7 +21,8 @@ func (c *cli) policyEval() *cobra.Command {
 		Long: `Evaluate one policy of a folder against one input document, in the form that
 engines see during a call. Types are checked first: a trust score that is text,
 or a member that no call has, is refused. Members that are left out have the
-values of a first call by nobody, and the result says so.
+values of a first call by nobody, and the result says so; lists of lineage that
+are left out follow from its ancestors, if those are given.
 
 The explanation names the rules that decided, each with file and line. After a
 denial it shows the first condition of each rule that did not hold, with the

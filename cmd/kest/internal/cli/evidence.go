@@ -30,6 +30,7 @@ type evidence struct {
 	limits    lineage.Limits
 	records   why.Records
 	denials   []item
+	receipts  []string
 	passports []lineage.Unverified // whole ones, which have to hold as such
 	seen      map[lineage.Hash]bool
 	unread    int    // what could not be read, and
@@ -143,6 +144,9 @@ func (e *evidence) audit(text []byte) error {
 		case telemetry.Denial:
 			err = e.denial(jws)
 		case telemetry.Receipt:
+			if len(e.receipts) < auditRecords { // the outcomes of others stay unknown
+				e.receipts = append(e.receipts, jws)
+			}
 		default:
 			e.skip(fmt.Sprintf("line %d: no record of an entry, a denial or a receipt", n))
 			continue

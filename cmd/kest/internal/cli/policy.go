@@ -17,7 +17,7 @@ func (c *cli) policy() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(c.policyCheck(), c.policyEval(), c.policyTest(), c.policyDiff())
+	cmd.AddCommand(c.policyCheck(), c.policyEval(), c.policyTest(), c.policyDiff(), c.policyEntities())
 	return cmd
 }
 
@@ -38,7 +38,7 @@ Exit codes: 0 all compile; 1 faults, each with file and line; 2 no such folder.`
 	f.flags(cmd)
 	cmd.Flags().StringVar(&f.schema, "schema", "", "Cedar schema, by its path in the folder; default schema.cedarschema, if it is there")
 	cmd.Flags().BoolVar(&f.strict, "check-input", false,
-		"Cedar without a schema: find members that no input has; for policies that read no attributes or labels")
+		"find members that no input has; in Cedar without a schema, and where no attributes or labels are read")
 	c.json(cmd)
 	return cmd
 }

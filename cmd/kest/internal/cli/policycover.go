@@ -44,7 +44,7 @@ func newMeter(ctx context.Context, f *folder, dir string, engine rules) (*meter,
 		return m, nil
 	}
 	quiet := slog.New(slog.DiscardHandler) // the same warnings were collected before
-	suite, err := rego.Config{Logger: quiet}.Suite(ctx, dir)
+	suite, err := rego.Config{Logger: quiet, Prefix: f.prefix}.Suite(ctx, dir)
 	if faults := sourceErrors(err); len(faults) > 0 {
 		sortFaults(faults)
 		var errs []error

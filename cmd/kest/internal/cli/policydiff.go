@@ -16,7 +16,8 @@ import (
 )
 
 func (c *cli) policyDiff() *cobra.Command {
-	var engine, records string
+	var f folder
+	var records string
 	cmd := &cobra.Command{
 		Use:   "diff OLD NEW --records FILE",
 		Short: "Show which recorded decisions a change of policies would change",
@@ -33,11 +34,9 @@ guessed. A record that the old policies of the same revision answer otherwise
 Exit codes: 0 nothing changes; 1 something changes; 2 wrong usage, policies that
 do not compile, or records that cannot be read or compared.`,
 		Args: exactly("OLD", "NEW"),
-		RunE: c.run(func(ctx context.Context, args []string) error { return c.diff(ctx, engine, args[0], args[1], records) }),
+		RunE: c.run(func(ctx context.Context, args []string) error { return c.diff(ctx, f, args[0], args[1], records) }),
 	}
-	var f folder
 	f.flags(cmd)
-	cmd.PreRun = func(*cobra.Command, []string) { engine = f.engine }
 	cmd.Flags().StringVar(&records, "records", "", "decisions, a line of JSON each; - is standard input")
 	c.json(cmd)
 	return cmd
@@ -71,15 +70,16 @@ type change struct {
 	Line      int    `json:"line"` // of the first record
 }
 
-func (c *cli) diff(ctx context.Context, engine, before, after, file string) error {
+func (c *cli) diff(ctx context.Context, f folder, before, after, file string) error {
 	if file == "" {
 		return report.Hint("add --records FILE, or --records - for standard input", "no records given")
 	}
-	old, warnings, err := (&folder{engine: engine}).compiled(before)
+	other := f // each folder chooses its engine
+	old, warnings, err := f.compiled(before)
 	if err != nil {
 		return err
 	}
-	changed, more, err := (&folder{engine: engine}).compiled(after)
+	changed, more, err := other.compiled(after)
 	if err != nil {
 		return err
 	}

@@ -222,7 +222,7 @@ func (r *tableReader) oneCase(n *yaml.Node) {
 				r.fail(value, "error: want unknown, indefinite or unavailable")
 			}
 		case "allow":
-			if value.Kind != yaml.ScalarNode || value.Tag != "!!bool" {
+			if value.Kind != yaml.ScalarNode || value.Tag != "!!bool" || value.Style&yaml.TaggedStyle != 0 {
 				r.fail(value, "allow: want true or false")
 			}
 			t.allow = strings.EqualFold(value.Value, "true")

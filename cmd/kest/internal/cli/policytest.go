@@ -24,9 +24,10 @@ func (c *cli) policyTest() *cobra.Command {
   *_test.yaml, .yml, .json      a table of cases, for Rego and Cedar
 
 A table is a list of cases. Each has a name, a policy, an input as policy eval
-takes it (members that are left out have the values of a first call by nobody),
-and either allow: true or false, or error: unknown, indefinite or unavailable;
-reason, if it is there, is a part of the reason that the decision must have.
+takes it (members that are left out have the values of a first call by nobody,
+and lists of lineage those that follow from its ancestors), and either allow:
+true or false, or error: unknown, indefinite or unavailable; reason, if it is
+there, is a part of the reason that the decision must have.
 
   - name: a trusted call
     policy: kest/allow_trusted

@@ -22,6 +22,8 @@ func toJSON(b *bytes.Buffer, n *yaml.Node, level int) error {
 		return fault(fmt.Sprintf("nested deeper than %d", maxLevels))
 	case n.Kind == yaml.AliasNode || n.Anchor != "":
 		return fault("anchors and aliases are not read; write the value out")
+	case n.Style&yaml.TaggedStyle != 0: // "!!bool x" is neither true nor false
+		return fault("tags are not read; quote what is a text")
 	case n.Kind == yaml.MappingNode, n.Kind == yaml.SequenceNode:
 		return toJSONList(b, n, level)
 	case n.Tag == "!!null":

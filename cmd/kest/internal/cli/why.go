@@ -38,7 +38,7 @@ func (c *cli) why() *cobra.Command {
 		Long: `Explain why an entry has its trust score and its taints, or why a call was
 denied: which ancestors caused it, and with --policies which line of the policy,
 and without which ancestors it would have allowed the call. Everything that is
-explained is verified first.
+explained is verified first. How ancestors ended is known from receipts in FILE.
 
 FILE is a passport, the value of a baggage header, a denial record, or an audit
 file or folder as kest demo leaves it; - is standard input. A denial record
@@ -49,7 +49,7 @@ KEYS is as for kest verify.
 
 Exit codes: 0 explained; 1 not verified; 2 wrong usage, unreadable input, or no
 such entry.`,
-		Example: `  kest why out/audit.jsonl --keys out/keys.json --entry denied --policies policies
+		Example: `  kest why out --keys out/keys.json --policies out/policies --entry 01a213cb-fab3
   kest why passport.json --keys keys.json --entry 01a213cb-fab4`,
 		Args: exactly("FILE"),
 		RunE: c.run(func(ctx context.Context, args []string) error {
@@ -105,25 +105,31 @@ func (c *cli) explainEntry(ctx context.Context, o whyOptions) error {
 	basis := why.Rules{Origins: o.Config.Origins, Trust: o.Config.Trust}
 	out := explained{Notes: e.notes()}
 	theCase := target.explain(e.records, basis)
-	if out.Failure, err = c.believe(ctx, o, e, target, theCase, &out.Notes); err != nil {
+	receipts, failure, err := c.believe(ctx, o, e, target, theCase, &out.Notes)
+	if err != nil {
 		return err
 	}
+	out.Failure = failure
 	out.Verified = out.Failure == ""
 	if out.Verified || o.unverified {
 		search, cancel := context.WithTimeout(ctx, searchTime)
 		defer cancel()
-		out.Explanation = theCase.Explain(search, engine)
-		out.Notes = append(out.Notes, notesOn(out.Explanation)...)
+		out.Explanation = theCase.Ended(receipts).Explain(search, engine)
+		out.Notes = append(out.Notes, notesOn(out.Explanation, len(receipts) > 0)...)
 	}
 	return c.whyResult(o, out)
 }
 
 // notesOn says how far the answers of policies go.
-func notesOn(e *why.Explanation) []string {
+func notesOn(e *why.Explanation, receipts bool) []string {
 	if !slices.ContainsFunc(e.Policies, func(v why.Verdict) bool { return !v.Unknown }) {
 		return nil
 	}
-	notes := []string{"policies were asked about what is recorded: attributes are not signed, and outcomes of ancestors are not known"}
+	outcomes := "outcomes of ancestors are not known"
+	if receipts {
+		outcomes = "outcomes of ancestors are those of the receipts in the file, of which the program may have known fewer"
+	}
+	notes := []string{"policies were asked about what is recorded: attributes are not signed, and " + outcomes}
 	if slices.ContainsFunc(e.Policies, func(v why.Verdict) bool { return v.OtherRevision }) {
 		notes = append(notes, "the policies in the folder have another revision than those that decided then")
 	}
@@ -149,38 +155,63 @@ func (c *cli) whyResult(o whyOptions, out explained) error {
 	return err
 }
 
-// believe verifies the passports as wholes, the denial, and of an audit file what the case needs. It returns why
-// something cannot be believed, and an error when that could not be found out.
-func (c *cli) believe(ctx context.Context, o whyOptions, e *evidence, target item, theCase *why.Case, notes *[]string) (failure string, err error) {
+// believe verifies the passports as wholes, the denial, and of an audit file what the case needs. It returns the
+// receipts that hold, why something cannot be believed, and an error when that could not be found out.
+func (c *cli) believe(ctx context.Context, o whyOptions, e *evidence, target item, theCase *why.Case, notes *[]string) (
+	receipts map[lineage.Hash]lineage.Receipt, failure string, err error,
+) {
 	if o.Keys == "" && o.Config.Keys == nil {
-		return "no keys were given", nil
+		return nil, "no keys were given", nil
 	}
 	v, err := c.Verifier(ctx, o.VerifyOptions)
 	if err != nil {
-		return "", err
+		return nil, "", err
 	}
+	var all lineage.Passport
 	for _, u := range append(e.passports, theCase.Lineages()...) {
-		_, r, err := v.Verify(ctx, u)
+		p, r, err := v.Verify(ctx, u)
 		switch {
 		case errors.Is(err, lineage.ErrUnverified):
-			return err.Error(), nil
+			return nil, err.Error(), nil
 		case err != nil:
-			return "", fmt.Errorf("verification of %s was not completed: %w", report.Shown(o.File), err)
+			return nil, "", fmt.Errorf("verification of %s was not completed: %w", report.Shown(o.File), err)
 		}
 		for _, note := range r.Notes() {
 			if !slices.Contains(*notes, note) {
 				*notes = append(*notes, note)
 			}
 		}
+		if all, err = lineage.Merge(all, p); err != nil {
+			return nil, "", fmt.Errorf("%s: %w", report.Shown(o.File), err)
+		}
 	}
-	if target.denial == nil {
-		return "", nil
+	if target.denial != nil {
+		switch _, err := v.VerifyDenial(ctx, target.jws); {
+		case errors.Is(err, lineage.ErrUnverified):
+			return nil, err.Error(), nil
+		case err != nil:
+			return nil, "", err
+		}
 	}
-	switch _, err := v.VerifyDenial(ctx, target.jws); {
-	case errors.Is(err, lineage.ErrUnverified):
-		return err.Error(), nil
-	case err != nil:
-		return "", err
+	return outcomes(ctx, v, e.receipts, all), "", nil
+}
+
+// outcomes returns the receipts of entries of p that hold. One that does not says nothing, nor do two that contradict each
+// other: the outcome of that call stays unknown, as it does to a guard.
+func outcomes(ctx context.Context, v *lineage.Verifier, receipts []string, p lineage.Passport) map[lineage.Hash]lineage.Receipt {
+	found, liars := map[lineage.Hash]lineage.Receipt{}, map[lineage.Hash]bool{}
+	for _, jws := range receipts {
+		r, err := v.VerifyReceiptIn(ctx, jws, p)
+		if err != nil {
+			continue
+		}
+		if other, twice := found[r.EntryHash]; twice && other.Status != r.Status {
+			liars[r.EntryHash] = true
+		}
+		found[r.EntryHash] = r
 	}
-	return "", nil
+	for hash := range liars {
+		delete(found, hash)
+	}
+	return found
 }

@@ -95,6 +95,7 @@ func (d *show) save(p lineage.Passport) error {
 		Audit: d.folder.join(auditFile), Log: d.folder.join(logFile), Headers: []string{}, Forged: []string{},
 	}
 	d.result.Verify = []string{"verify", d.result.Files.Passport, "--keys", d.result.Files.Keys, "--tip", tip}
+	d.result.Why = []string{"why", d.folder.path, "--keys", d.result.Files.Keys, "--policies", d.folder.join(policiesDir), "--entry", d.denied}
 	return errors.Join(d.folder.write(passportFile, text), d.folder.write(tipFile, []byte(tip+"\n")), d.saveHeaders())
 }
 

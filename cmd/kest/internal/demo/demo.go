@@ -124,8 +124,9 @@ type show struct {
 	system  *system
 	auditor verifier // knows the keys and the authority policy, and has seen nothing yet
 
-	day  *day   // the gateway's session, in which scenes 1, 3 and 4 happen
-	cart string // the browser's order of scene 2: a genuine entry of another lineage
+	day    *day   // the gateway's session, in which scenes 1, 3 and 4 happen
+	cart   string // the browser's order of scene 2: a genuine entry of another lineage
+	denied string // the id of what was denied in scene 2
 }
 
 func (d *show) run(ctx context.Context) (err error) {
@@ -147,7 +148,7 @@ func (d *show) run(ctx context.Context) (err error) {
 	if d.system, err = newSystem(d.parts, journal, log); err != nil {
 		return err
 	}
-	if err := d.folder.write(keysFile, d.system.keyText); err != nil {
+	if err := errors.Join(d.folder.write(keysFile, d.system.keyText), d.folder.copy(policiesDir, d.parts.policies)); err != nil {
 		return err
 	}
 	if d.auditor, err = d.parts.verifier(d.system.verifierConfig()); err != nil {

@@ -135,6 +135,7 @@ type document struct {
 		Headers, Forged                 []string
 	}
 	Verify []string `json:"verify_command"`
+	Why    []string `json:"why_command"`
 }
 
 func TestJSON(t *testing.T) {
@@ -152,7 +153,7 @@ func TestJSON(t *testing.T) {
 	if d.More() {
 		t.Error("more than one document")
 	}
-	if !doc.OK || doc.Problem != nil || doc.Millis == nil || len(doc.Services) != 3 || len(doc.Files.Forged) != 4 || len(doc.Files.Headers) != 3 || doc.Files.Log == "" || len(doc.Verify) != 6 {
+	if !doc.OK || doc.Problem != nil || doc.Millis == nil || len(doc.Services) != 3 || len(doc.Files.Forged) != 4 || len(doc.Files.Headers) != 3 || doc.Files.Log == "" || len(doc.Verify) != 6 || len(doc.Why) != 8 {
 		t.Errorf("incomplete: %+v", doc)
 	}
 	var names []string

@@ -201,16 +201,23 @@ func (s *screen) end(r *Result, command string) {
 		{logFile, "what the services logged: why they refused"},
 		{headersDir + "/", "baggage headers off the wire; kest verify reads those too"},
 		{forgedDir + "/", "the forgeries of scene 6, to try yourself"},
+		{policiesDir + "/", "the policies that decided"},
 	} {
 		s.line("     %s %s", pad(f[0], 14), s.dim(clip(f[1], s.width-20)))
 	}
 	s.line("")
-	s.line("Check it yourself:")
+	s.line("Check it yourself, and ask why scene 2 was refused:")
 	s.line("")
 	v := r.Verify
 	s.line("   %s %s %s \\", command, v[0], quote(v[1]))
 	s.line("     %s %s \\", v[2], quote(v[3]))
 	s.line("     %s %s", v[4], v[5])
+	s.line("")
+	w := r.Why
+	s.line("   %s %s %s \\", command, w[0], quote(w[1]))
+	s.line("     %s %s \\", w[2], quote(w[3]))
+	s.line("     %s %s \\", w[4], quote(w[5]))
+	s.line("     %s %s", w[6], w[7])
 }
 
 // quote makes a path one word of a POSIX shell.

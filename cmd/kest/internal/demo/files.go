@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -25,6 +26,7 @@ const (
 	logFile      = "log.jsonl"
 	headersDir   = "headers"
 	forgedDir    = "forged"
+	policiesDir  = "policies"
 )
 
 // folder is where the demo leaves its files.
@@ -47,7 +49,7 @@ func openFolder(at string) (*folder, error) {
 	if err != nil {
 		return nil, err
 	}
-	ours := []string{passportFile, keysFile, tipFile, auditFile, logFile, headersDir, forgedDir}
+	ours := []string{passportFile, keysFile, tipFile, auditFile, logFile, headersDir, forgedDir, policiesDir}
 	for _, f := range found {
 		if !slices.Contains(ours, f.Name()) {
 			return nil, fmt.Errorf("folder %s holds %s, which is not the demo's; name an empty folder", at, f.Name())
@@ -69,6 +71,20 @@ func (f *folder) write(name string, text []byte) error {
 		err = root.WriteFile(name, text, 0o644)
 	}
 	return errors.Join(err, root.Close())
+}
+
+// copy writes all files of a tree into a folder of ours, as os.CopyFS does, and over those of an earlier demo.
+func (f *folder) copy(dir string, tree fs.FS) error {
+	return fs.WalkDir(tree, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		text, err := fs.ReadFile(tree, name)
+		if err != nil {
+			return err
+		}
+		return f.write(path.Join(dir, name), text)
+	})
 }
 
 // create opens a file to be written bit by bit, as write does.

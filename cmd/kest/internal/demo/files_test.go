@@ -66,6 +66,12 @@ func TestFiles(t *testing.T) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
+	if w := result.Why; len(w) != 8 || w[0] != "why" || w[1] != result.Dir || len(w[7]) != 36 {
+		t.Errorf("the command that explains: %q", w)
+	}
+	if got := read(filepath.Join(result.Why[5], "kest", "allow_trusted.rego")); !bytes.Contains(got, []byte("trust_score >= 40")) {
+		t.Errorf("policies: %q", got)
+	}
 	checkAudit(t, read(result.Files.Audit), v, p)
 	checkLog(t, read(result.Files.Log))
 }

@@ -17,6 +17,7 @@ type Result struct {
 	Scenes   []Scene   `json:"scenes"`
 	Files    Files     `json:"files"`
 	Verify   []string  `json:"verify_command"` // arguments of kest that check the passport; empty before scene 5
+	Why      []string  `json:"why_command"`    // arguments of kest that explain the denial of scene 2; empty before scene 5
 }
 
 // Service is one of the three.
@@ -67,6 +68,7 @@ type Step struct {
 // Denied is a call that a policy refused.
 type Denied struct {
 	Step
+	EntryID   string `json:"entry_id"`
 	Principal string `json:"principal"`
 	Policy    string `json:"policy"`
 	Tier      string `json:"tier"`

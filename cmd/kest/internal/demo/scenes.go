@@ -63,7 +63,7 @@ func (d *show) refused(ctx context.Context, mark int) (Denied, error) {
 		return Denied{}, err
 	}
 	return Denied{
-		Step: d.step(denial.Entry), Principal: denial.Entry.Principal(), Policy: denial.Policy, Tier: denial.Tier,
+		Step: d.step(denial.Entry), EntryID: denial.Entry.ID, Principal: denial.Entry.Principal(), Policy: denial.Policy, Tier: denial.Tier,
 		Verified: true, Record: records[0].JWS,
 	}, nil
 }
@@ -109,6 +109,7 @@ func (d *show) internet(ctx context.Context) (detail, error) {
 	if out.Denied, err = d.refused(ctx, mark); err != nil {
 		return out, err
 	}
+	d.denied = out.Denied.EntryID
 	return out, errors.Join(discreet(answer),
 		expect(out.BodiesAfter == before, "the body of the refused payment ran"),
 		expect(out.Denied.Policy == policyGuide && out.Denied.Tier == "function", "denied by %s", out.Denied.Policy),
