@@ -42,11 +42,12 @@ func (c *checker) approvals() {
 		return
 	}
 	for i := range c.doc.Deviations {
-		c.approval(fmt.Sprintf("deviations[%d]", i), &c.doc.Deviations[i])
+		c.approval(i, &c.doc.Deviations[i])
 	}
 }
 
-func (c *checker) approval(path string, v *deviation) {
+func (c *checker) approval(index int, v *deviation) {
+	path := fmt.Sprintf("deviations[%d]", index)
 	if v.value().Validate() != nil {
 		return // reported, and nothing that anybody could have signed
 	}
@@ -58,7 +59,7 @@ func (c *checker) approval(path string, v *deviation) {
 		c.fail(path, "it names no approver, so nobody can have signed it", "add approver; "+choiceOf(known))
 		return
 	case v.Signature == "":
-		c.fail(path, fmt.Sprintf("it is not signed, which approvers.required demands of the deviation of %q", clip(v.Policy)), "have its approver sign it, with kest deviation sign")
+		c.fail(path, fmt.Sprintf("it is not signed, which approvers.required demands of the deviation of %q", clip(v.Policy)), fmt.Sprintf("have its approver sign it: kest deviation sign --key PEM --file FILE --index %d", index))
 		return
 	case !slices.Contains(known, v.Approver):
 		c.fail(path+".approver", fmt.Sprintf("%q has no keys in %s", clip(v.Approver), c.doc.Approvers.Keys), nearest(v.Approver, known))

@@ -95,7 +95,7 @@ func TestApprovals(t *testing.T) {
 		want       string
 	}{
 		{"signed", text + "    signature: " + good, keys, ""},
-		{"unsigned", text, keys, `kest.yaml:4:5: deviations[0]: it is not signed, which approvers.required demands of the deviation of "data"; have its approver sign it, with kest deviation sign`},
+		{"unsigned", text, keys, `kest.yaml:4:5: deviations[0]: it is not signed, which approvers.required demands of the deviation of "data"; have its approver sign it: kest deviation sign --key PEM --file FILE --index 0`},
 		{"unsigned, which is allowed", fmt.Sprintf(deviationText, ", required: false"), keys, ""},
 		{"signed, which is not required", fmt.Sprintf(deviationText, ", required: false") + "    signature: " + good, keys, ""},
 		{"a bad signature, though none is required", fmt.Sprintf(deviationText, ", required: false") + "    signature: a..b", keys, "kest.yaml:9:16: deviations[0].signature: it is no signature by its approver: "},

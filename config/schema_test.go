@@ -84,9 +84,12 @@ func comments(t *testing.T, files ...string) map[string]string {
 	return out
 }
 
-var linkSigns = strings.NewReplacer("\n", " ", "[", "", "]", "")
+// docLink is [Load] in a comment, but not ["text"].
+var docLink = regexp.MustCompile(`\[(\*?[A-Za-z][\w.]*)\]`)
 
-func sentence(comment string) string { return strings.TrimSpace(linkSigns.Replace(comment)) }
+func sentence(comment string) string {
+	return strings.TrimSpace(docLink.ReplaceAllString(strings.ReplaceAll(comment, "\n", " "), "$1"))
+}
 
 func (m *maker) structure(t *testing.T, typ reflect.Type) object {
 	properties, required := object{}, []string(nil)

@@ -380,7 +380,7 @@ func TestReloadStorm(t *testing.T) {
 	}
 	var configs []kest.Config
 	for _, text := range texts {
-		c, err := must(t, text).Apply(kest.Config{Engine: engine, Identity: id, Logger: quiet, NoReceipts: true})
+		c, err := must(t, text).Apply(kest.Config{Engine: engine, Identity: id, Logger: quiet, NoReceipts: true, PolicyTimeout: time.Minute})
 		if err != nil {
 			t.Fatal(err)
 		}

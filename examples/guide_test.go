@@ -68,7 +68,7 @@ func Example_configureProduction() {
 	slog.SetDefault(quiet)
 	ctx, agentSocket := context.Background(), exampleAgent()
 
-	engine, err := opa.New(opa.Config{Host: "localhost", Port: 8181})
+	engine, err := opa.New(opa.Config{Host: "localhost", Port: 8181, Prefix: "acme"}) // package acme["baseline-auth"]
 	if err != nil {
 		log.Fatal(err)
 	}

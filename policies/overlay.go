@@ -10,7 +10,9 @@ import (
 
 // Overlay returns one tree made of two: the library, and the folder with the data and policies of a deployment. Both
 // are read when they are asked, so an engine over an overlay can reload. A file that is in both is an error, since it
-// could silently weaken a policy that somebody relies on. Safe for concurrent use if both are.
+// could silently weaken a policy that somebody relies on. Names of files are all that is looked at: Rego adds up the rules
+// of one package, so a rule allow in package kest.payments permits whatever it says, in whichever file it stands. Leave the
+// package kest to the library and to data. Safe for concurrent use if both are.
 func Overlay(library, deployment fs.FS) fs.FS { return overlay{library, deployment} }
 
 type overlay [2]fs.FS

@@ -35,8 +35,14 @@ func newPlan(doc map[string]map[string]any) (*plan, error) {
 		w := r.open("workload", id, doc["workloads"][id])
 		p.workloads[id] = workload{r.label(w, "clearance"), r.number(w, "integrity"), r.text(w, "domain")}
 	}
+	if resources, given := doc["resources"]; given && resources == nil {
+		r.errs = append(r.errs, errors.New("deployment data: resources is null; leave it out"))
+	}
 	for _, id := range slices.Sorted(maps.Keys(doc["resources"])) {
 		o := r.open("resource", id, doc["resources"][id])
+		if doc["resources"][id] == nil {
+			r.fault("data", "is null; leave it out") // what is written down protects something, and this would not
+		}
 		r.label(o, "classification")
 		r.number(o, "integrity")
 		r.text(o, "separate_from")

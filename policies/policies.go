@@ -15,7 +15,7 @@
 //	...
 //	guard, err := kest.New(kest.Config{Engine: engine, Enterprise: []string{"kest/trust_threshold", "kest/payments"}})
 //
-// For a configuration file, which names one folder, copy the policies beside the data: [os.CopyFS] takes what [Rego]
+// For Cedar, kest policy entities data.json prints entities.json. For a configuration file, which names one folder, copy the policies beside the data: [os.CopyFS] takes what [Rego]
 // and [Cedar] return.
 package policies
 

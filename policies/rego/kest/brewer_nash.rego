@@ -22,7 +22,29 @@ allow if {
 	is_array(given.classes)
 	is_array(given.read)
 	is_array(given.write)
+	sound
 	count(deny) == 0
+}
+
+# sound: resources are left out, or an object for each id. A list of them would be there, and protect nothing.
+sound if not listed
+
+sound if {
+	is_object(deployment.resources)
+	not odd
+}
+
+listed if _ = deployment.resources
+
+# An ancestor's object of no known class could be a competitor.
+odd if {
+	some other in there
+	type_name(other.class) != "string"
+}
+
+odd if {
+	some other in there
+	type_name(other.dataset) != "string"
 }
 
 named if is_string(input.object.id)

@@ -25,8 +25,25 @@ allow if {
 	is_array(given.certifiers)
 	is_array(given.unconstrained)
 	is_array(given.sanitizers)
+	sound
 	count(deny) == 0
 }
+
+# sound: resources are left out, or an object for each id. A list of them would be there, and protect nothing.
+sound if not listed
+
+sound if {
+	is_object(deployment.resources)
+	not odd
+}
+
+listed if _ = deployment.resources
+
+odd if type_name(item) != "object"
+
+odd if type_name(item.triples) != "array"
+
+odd if type_name(item.separate_from) != "string"
 
 item := deployment.resources[input.object.id]
 

@@ -23,6 +23,7 @@ allow if {
 	is_array(given.operations)
 	is_array(given.steps)
 	whole
+	sound
 	count(deny) == 0
 }
 
@@ -32,6 +33,18 @@ whole if not tied
 whole if is_array(given.on_object.operations)
 
 tied if _ = given.on_object
+
+# sound: resources are left out, or an object for each id. A list of them would be there, and protect nothing.
+sound if not listed
+
+sound if {
+	is_object(deployment.resources)
+	not odd
+}
+
+listed if _ = deployment.resources
+
+odd if type_name(object) != "object"
 
 deny contains "the operation needs a step that is not among the ancestors" if {
 	input.environment.operation in given.operations
