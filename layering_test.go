@@ -47,7 +47,7 @@ var layers = map[string]place{
 	"policy/internal/resttest":   in(kit).on("policy"),
 	"policy/internal/tree":       in(base),
 	"policy/opa":                 in(adapter),
-	"policy/rego":                in(adapter, "github.com/open-policy-agent/opa"),
+	"policy/rego":                in(adapter, "github.com/open-policy-agent/opa", "go.yaml.in/yaml/v3"),
 	"propagate/bearer":           in(adapter, otelAPI, "github.com/go-jose/go-jose/v4"),
 	"propagate/hopproof":         in(adapter, otelAPI, "github.com/dunglas/httpsfv"),
 	"propagate/kestgrpc":         in(adapter, otelAPI, "google.golang.org/grpc", "google.golang.org/genproto", "google.golang.org/protobuf"),

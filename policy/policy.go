@@ -27,11 +27,20 @@ type Engine interface {
 type trialKey struct{}
 
 // WithTrial marks a question about a policy under trial: its answer stops nothing. Engines decide as ever, and do not look;
-// what writes answers down says so.
-func WithTrial(ctx context.Context) context.Context { return context.WithValue(ctx, trialKey{}, true) }
+// what writes answers down says so. trial false takes the mark away: the guard does so with what application code hands it,
+// which could otherwise have the denial of a policy in force written down as one that stopped nothing.
+func WithTrial(ctx context.Context, trial bool) context.Context {
+	if OnTrial(ctx) == trial {
+		return ctx
+	}
+	return context.WithValue(ctx, trialKey{}, trial)
+}
 
 // OnTrial reports whether [WithTrial] marked the question.
-func OnTrial(ctx context.Context) bool { return ctx.Value(trialKey{}) != nil }
+func OnTrial(ctx context.Context) bool {
+	trial, _ := ctx.Value(trialKey{}).(bool)
+	return trial
+}
 
 // A Checker is an Engine that can say before the first call that a policy does not exist or is broken. The
 // guard asks it when a function is wrapped, so that a misspelt name is a configuration error. Check must not configure

@@ -245,7 +245,7 @@ func (e *Egress) learn(ctx context.Context, sent lineage.Passport, values []stri
 	if err != nil {
 		return more, err
 	}
-	calls, err := e.checkReceipts(verifying, passport, r.receipts)
+	calls, err := e.checkReceipts(verifying, sent, passport, r.receipts)
 	if err != nil {
 		return more, err
 	}

@@ -102,7 +102,7 @@ func TestInflateBoundary(t *testing.T) {
 	}
 	p := propagator(t, propagate.Config{})
 	seen := map[bool]bool{}
-	for blanks := 1000; blanks < 4000; blanks++ {
+	for blanks := 3300; blanks < 3600; blanks++ { // zlib makes 32 to 35 bytes of them
 		text := "[" + strings.Repeat(" ", blanks) + "]"
 		z := deflated(t, text, zlib.BestCompression)
 		_, err := p.Restore(t.Context(), carry(propagate.KeyPassportZ+"="+base64.RawURLEncoding.EncodeToString(z)))

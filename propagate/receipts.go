@@ -50,15 +50,20 @@ type ended struct {
 	receipt string
 }
 
-// checkReceipts verifies what an answer says about calls in passport. One receipt that does not hold, or two that
-// contradict each other, make the answer a lie.
-func (e *Egress) checkReceipts(ctx context.Context, passport lineage.Passport, texts []string) ([]ended, error) {
+// checkReceipts verifies what an answer says about the calls that it brings, which are those in passport and not in sent.
+// One receipt that does not hold, or two that contradict each other, make the answer a lie. So does one about what was
+// sent: how those calls end is not the callee's to say, not even where it has the same identity, because the first word on
+// a call stays, and some of them are still running here.
+func (e *Egress) checkReceipts(ctx context.Context, sent, passport lineage.Passport, texts []string) ([]ended, error) {
 	out := make([]ended, 0, len(texts))
 	seen := make(map[lineage.Hash]lineage.Outcome, len(texts))
 	for _, text := range texts {
 		r, err := e.config.Verifier.VerifyReceiptIn(ctx, text, passport)
 		if err != nil {
 			return nil, err
+		}
+		if sent.Find(r.EntryHash) != nil {
+			return nil, fmt.Errorf("%w: a receipt of entry %s, which the answer does not bring", lineage.ErrUnverified, r.EntryID)
 		}
 		if before, twice := seen[r.EntryHash]; twice && before != r.Status {
 			return nil, fmt.Errorf("%w: two receipts of entry %s contradict each other", lineage.ErrUnverified, r.EntryID)

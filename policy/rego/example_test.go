@@ -12,7 +12,7 @@ import (
 )
 
 func ExampleDir() {
-	engine, err := rego.Dir("../../examples/policies") // kest/allow_trusted.rego
+	engine, err := rego.Dir("../../examples/policies") // kest/allow_trusted.rego, …
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -23,7 +23,7 @@ func ExampleDir() {
 		fmt.Println(trust, decision.Allow, err)
 	}
 	// Output:
-	// [kest/allow_trusted]
+	// [kest/allow_trusted payments/checked payments/limit]
 	// 80 true <nil>
 	// 10 false <nil>
 }

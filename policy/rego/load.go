@@ -116,6 +116,9 @@ func (l *loader) dataFile(shown string, f tree.File) error {
 	decode := util.UnmarshalJSON
 	if bundle.IsYAMLDataFile(f.Path) {
 		decode = util.Unmarshal
+		if err := l.unfolded(f.Data); err != nil {
+			return err
+		}
 	}
 	if err := decode(f.Data, &v); err != nil {
 		s := &SourceError{File: shown, Message: oneLine(err.Error())}
@@ -190,6 +193,21 @@ func (l *loader) bundle(shown string, f tree.File) error {
 	return merge(l.data, b.Data, "data")
 }
 
+// member looks into those members of a bundle that can stand for more than they have. OPA refuses one that is too long.
+func (l *loader) member(name string, r io.Reader) error {
+	if !bundle.IsYAMLDataFile(name) {
+		return nil
+	}
+	data, err := io.ReadAll(io.LimitReader(r, l.left.FileBytes+1))
+	if err != nil {
+		return err
+	}
+	if err := l.unfolded(data); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
+
 func (l *loader) readBundle(shown string, f tree.File, v ast.RegoVersion, c *ast.Capabilities) (*bundle.Bundle, error) {
 	b, err := bundle.NewReader(bytes.NewReader(f.Data)).WithBaseDir(shown).WithSizeLimitBytes(l.left.FileBytes).
 		WithRegoVersion(v).WithCapabilities(c).WithLazyLoadingMode(false).Read()
@@ -206,7 +224,7 @@ func (l *loader) unpackable(f tree.File) error {
 	l.left.TotalBytes += int64(len(f.Data)) // counted unpacked instead
 	counted := &io.LimitedReader{R: z, N: l.left.TotalBytes + 1}
 	for r := tar.NewReader(counted); ; {
-		_, err := r.Next()
+		member, err := r.Next()
 		if errors.Is(err, io.EOF) { // the end of the archive; the checksum of the compression comes after it
 			if _, err = io.Copy(io.Discard, counted); err == nil && counted.N > 0 {
 				break
@@ -219,6 +237,9 @@ func (l *loader) unpackable(f tree.File) error {
 			return err
 		}
 		if err := l.left.Entry(); err != nil {
+			return err
+		}
+		if err := l.member(member.Name, r); err != nil {
 			return err
 		}
 	}

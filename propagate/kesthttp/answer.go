@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/kest-go/kest/propagate"
 )
@@ -149,8 +150,43 @@ func (a *answer) finish() {
 		return
 	}
 	if a.more {
-		a.Header().Set(fieldReturn, a.lineage(a.last)) // as the trailer that was announced
+		a.trail()
 	}
+}
+
+// maxTrailers is what net/http reads of all trailers of HTTP/1.1, in bytes; when there is more it fails the body.
+const maxTrailers = 4 << 10
+
+// trail sends the last word as the trailer that was announced. Beside trailers of the handler's own there may be no room
+// for it; then it is not sent, which the client notices, so that the answer stays readable.
+func (a *answer) trail() {
+	value, h := a.lineage(a.last), a.Header()
+	h.Set(fieldReturn, value)
+	if a.last == propagate.Trailer && trailerBytes(h) > maxTrailers {
+		h.Del(fieldReturn)
+	}
+}
+
+// trailerBytes counts the trailers of h, those that were announced and those with [http.TrailerPrefix], as they are sent.
+func trailerBytes(h http.Header) int {
+	n := len("\r\n")
+	count := func(name string, values []string) {
+		for _, v := range values {
+			n += len(name) + len(": \r\n") + len(v)
+		}
+	}
+	for _, list := range h["Trailer"] {
+		for name := range strings.SplitSeq(list, ",") {
+			name = http.CanonicalHeaderKey(strings.TrimSpace(name))
+			count(name, h[name])
+		}
+	}
+	for name, values := range h {
+		if name, ok := strings.CutPrefix(name, http.TrailerPrefix); ok {
+			count(name, values)
+		}
+	}
+	return n
 }
 
 // hijackable is an answer on a connection that the handler may take over.

@@ -69,7 +69,10 @@ func (t *Tree) Find(name string) *File {
 func read(fsys fs.FS, limits Limits, wanted func(string) bool) (*Tree, error) {
 	t := &Tree{Left: limits}
 	err := fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
-		if err != nil {
+		switch {
+		case err != nil && name != ".":
+			return fmt.Errorf("%q: %w", name, cause(err)) // which may be no text
+		case err != nil:
 			return cause(err)
 		}
 		if err := t.Left.Entry(); err != nil {
