@@ -153,7 +153,7 @@ func (c *call) observe() {
 	if len(c.trials) == 0 {
 		return
 	}
-	ctx := withDeadline(policy.WithTrial(c.ctx), c.trialTime())
+	ctx := withDeadline(policy.WithTrial(c.ctx, true), c.trialTime())
 	defer ctx.end()
 	said := make([]string, len(c.trials))
 	for i := range c.trials {

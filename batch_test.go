@@ -126,7 +126,7 @@ func TestBatchDeadline(t *testing.T) {
 				time.Sleep(600 * time.Millisecond)
 				return allowBut(answers)(ctx, name, in)
 			})
-			r := newRig(t, inTiers, func(c *kest.Config) { c.Engine = late })
+			r := newRig(t, inTiers, func(c *kest.Config) { c.Engine, c.PolicyTimeout = late, 0 })
 			if d := wantDenied(t, r.call(t.Context())); d.Policy != "e1" || !errors.Is(d, policy.ErrUnavailable) {
 				t.Errorf("%s: %v", name, d)
 			}
@@ -135,7 +135,7 @@ func TestBatchDeadline(t *testing.T) {
 			time.Sleep(time.Minute)
 			return policy.Answer{}
 		})
-		r := newRig(t, inTiers, func(c *kest.Config) { c.Engine = late })
+		r := newRig(t, inTiers, func(c *kest.Config) { c.Engine, c.PolicyTimeout = late, 0 })
 		denied := wantDenied(t, r.call(t.Context()))
 		if denied.Err != nil {
 			t.Errorf("a late refusal is %v", denied)

@@ -49,7 +49,7 @@ func (f *function) begin(ctx context.Context, in any) (*call, error) {
 	}
 	tracer := b.guard.currentTracer()
 	ctx, span := tracer.Start(ctx, b.spanName)
-	c := &call{binding: b, ctx: ctx, span: span, started: time.Now()}
+	c := &call{binding: b, ctx: policy.WithTrial(ctx, false), span: span, started: time.Now()}
 	ready := false
 	defer func() {
 		if !ready {

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"sync"
 	"testing"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -51,7 +52,7 @@ func newRig(t testing.TB, changes ...func(*kest.Config)) *rig {
 	r.sink = &sink{journal: r.steps}
 	c := kest.Config{
 		Engine: r.engine, Identity: identitytest.New(payments), Sink: r.sink, TracerProvider: r.spans,
-		Logger: slog.New(slog.NewJSONHandler(r.log, nil)),
+		Logger: slog.New(slog.NewJSONHandler(r.log, nil)), PolicyTimeout: time.Minute, // the machine may be busy
 	}
 	for _, change := range changes {
 		change(&c)

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/kest-go/kest"
 	"github.com/kest-go/kest/identity/identitytest"
@@ -141,7 +142,7 @@ func TestReconfigureStorm(t *testing.T) {
 	parities := []string{"even", "odd"}
 	r := newRig(t, func(c *kest.Config) {
 		c.Engine, c.Enterprise, c.Platform = engine("even"), []string{"e/even"}, []string{"p/even"}
-		c.Sink, c.NoReceipts = nil, true
+		c.Sink, c.NoReceipts, c.PolicyTimeout = nil, true, time.Minute
 	})
 	pay := kest.MustVerified(r.Guard, func(ctx context.Context, _ order) (lineage.PolicyContext, error) {
 		return kest.CurrentEntry(ctx).Entry().Policies, nil

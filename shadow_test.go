@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
+	"testing/synctest"
 
 	"github.com/kest-go/kest"
 	"github.com/kest-go/kest/lineage"
@@ -74,19 +74,20 @@ func TestShadowComesLast(t *testing.T) {
 
 // TestShadowCannotStop: not by hanging, either; the call goes on after the time for one policy.
 func TestShadowCannotStop(t *testing.T) {
-	r := newRig(t, func(c *kest.Config) {
-		c.PolicyTimeout = 300 * time.Millisecond // the others must answer in time on a busy machine
-		c.Shadow.Enterprise = []string{"hang"}
-		c.Engine = policytest.Func(func(ctx context.Context, name string, _ *policy.Input) (policy.Decision, error) {
-			if name == "hang" {
-				<-ctx.Done()
-			}
-			return policy.Decision{Allow: true}, nil
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(c *kest.Config) {
+			c.Shadow.Enterprise = []string{"hang"}
+			c.Engine = policytest.Func(func(ctx context.Context, name string, _ *policy.Input) (policy.Decision, error) {
+				if name == "hang" {
+					<-ctx.Done()
+				}
+				return policy.Decision{Allow: true}, nil
+			})
 		})
+		if got := r.entry(t.Context()).Labels[lineage.LabelObserved]; got != "enterprise:hang=error" {
+			t.Errorf("signed %q", got)
+		}
 	})
-	if got := r.entry(t.Context()).Labels[lineage.LabelObserved]; got != "enterprise:hang=error" {
-		t.Errorf("signed %q", got)
-	}
 }
 
 // TestShadowMistakes: what would make an enforced policy an observed one, or a trial that nobody meant, is refused.

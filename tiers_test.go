@@ -290,6 +290,7 @@ func TestEngineContext(t *testing.T) {
 	var late context.Context
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, func(c *kest.Config) {
+			c.PolicyTimeout = 0 // the default
 			c.Engine = policytest.Func(func(ctx context.Context, name string, _ *policy.Input) (policy.Decision, error) {
 				late = ctx //nolint:fatcontext // what an engine must not do
 				if at, ok := ctx.Deadline(); !ok || time.Until(at) != time.Second {

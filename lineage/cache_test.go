@@ -199,16 +199,19 @@ func TestAlternatingOrdersAreNotQuadratic(t *testing.T) {
 	v := newVerifier(t, lineage.VerifierConfig{})
 	reversed := slices.Clone(f)
 	slices.Reverse(reversed[1:])
-	accepted(t, v, lineage.Unverified{Entries: f})
 	start := time.Now()
-	for i := range 20 {
+	accepted(t, v, lineage.Unverified{Entries: f})
+	first, quickest := time.Since(start), time.Hour
+	for i := range 10 {
 		entries := [][]string{reversed, f}[i%2]
+		start := time.Now()
 		if _, report := accepted(t, v, lineage.Unverified{Entries: entries}); report.Reused != len(f) {
 			t.Fatalf("%d entries reused", report.Reused)
 		}
+		quickest = min(quickest, time.Since(start))
 	}
-	if d := time.Since(start); d > 10*time.Second {
-		t.Errorf("20 verifications of known entries took %v", d)
+	if quickest > 5*first { // the quickest, and no time of its own: the machine may be busy
+		t.Errorf("a verification of known entries took %v, that of unknown ones %v", quickest, first)
 	}
 }
 
@@ -253,7 +256,7 @@ func TestConcurrentVerification(t *testing.T) {
 func TestParallelFindsTheFirstFailure(t *testing.T) {
 	c := jwsOf(chain(t, 300)...)
 	random := rand.New(rand.NewPCG(3, 4))
-	for range 12 {
+	for range 5 {
 		bad := slices.Clone(c)
 		first := len(c)
 		for range 1 + random.IntN(4) { // a bad signature does not break links when it is the last entry's; so cut behind it
@@ -267,7 +270,7 @@ func TestParallelFindsTheFirstFailure(t *testing.T) {
 	}
 	// Several bad signatures among siblings: the lowest index, however the work was shared out.
 	f := jwsOf(wideFork(t, 300)...)
-	for range 12 {
+	for range 5 {
 		bad, first := slices.Clone(f), len(f)
 		for range 5 {
 			i := 1 + random.IntN(300)

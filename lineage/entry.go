@@ -30,6 +30,10 @@ const (
 	LabelObserved           = "kest.observed"        // policies under trial and what they said; see [Entry.Observed]
 )
 
+// MaxPolicyRevision is how many bytes of each revision [LabelPolicyRevision] has: the beginning, which is enough to tell it
+// from all others: a whole git hash, 132 bits of a SHA-256.
+const MaxPolicyRevision = 40
+
 // ReservedLabel reports whether a label name belongs to the library.
 func ReservedLabel(name string) bool {
 	return name == LabelPrincipal || name == LabelTraceID || strings.HasPrefix(name, "kest.")
