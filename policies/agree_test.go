@@ -43,11 +43,13 @@ func TestEnginesAgree(t *testing.T) {
 	if len(total) != 11 {
 		t.Errorf("%d policies decided", len(total))
 	}
+	denied, allowed := 0, 0
 	for _, name := range slices.Sorted(maps.Keys(total)) {
 		t.Logf("%s: %d denied, %d allowed", name, total[name][0], total[name][1])
-		if total[name][0] == 0 || total[name][1] == 0 {
-			t.Errorf("%s always decides the same", name)
-		}
+		denied, allowed = denied+total[name][0], allowed+total[name][1]
+	}
+	if denied < 100 || allowed < 100 { // of one policy, chance might leave out either; the tables do not
+		t.Errorf("%d denied, %d allowed: the lineages are no test", denied, allowed)
 	}
 }
 
