@@ -31,12 +31,23 @@ func (w *witness) Evaluate(_ context.Context, _ string, in *policy.Input) (polic
 
 var errBody = errors.New("body")
 
+// journal has the entries of all calls.
+type journal struct {
+	mu      sync.Mutex
+	entries []*lineage.Signed
+}
+
+func (j *journal) add(s *lineage.Signed) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.entries = append(j.entries, s)
+}
+
 // program is a random tree of guarded calls: in sequence, in parallel, detached, in scopes of their own, with and without
 // sanitizers, and with bodies that fail.
-func program(t *rapid.T, guard *kest.Guard, depth int, entries *[]*lineage.Signed) func(context.Context) {
+func program(t *rapid.T, guard *kest.Guard, depth int, all *journal) func(context.Context) {
 	n, parallel := rapid.IntRange(0, 3).Draw(t, "calls"), rapid.Bool().Draw(t, "parallel")
 	calls := make([]func(context.Context), n)
-	var mu sync.Mutex
 	for i := range calls {
 		options := []kest.Option{kest.NoInputHash(), kest.Policy("p"), kest.Operation(rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "operation")),
 			kest.SourceType(rapid.SampledFrom([]string{"system", "internet", "llm", "user_input", "internal"}).Draw(t, "source"))}
@@ -57,12 +68,10 @@ func program(t *rapid.T, guard *kest.Guard, depth int, entries *[]*lineage.Signe
 		}
 		body := func(context.Context) {}
 		if depth > 0 {
-			body = program(t, guard, depth-1, entries)
+			body = program(t, guard, depth-1, all)
 		}
 		f := kest.MustVerified(guard, func(ctx context.Context, _ struct{}) (int, error) {
-			mu.Lock()
-			*entries = append(*entries, kest.CurrentEntry(ctx))
-			mu.Unlock()
+			all.add(kest.CurrentEntry(ctx))
 			body(ctx)
 			return 0, failure
 		}, options...)
@@ -100,15 +109,15 @@ func TestPropertyHistoryIsTheGraph(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var entries []*lineage.Signed
-		run := program(t, guard, 2, &entries)
+		all := new(journal)
+		run := program(t, guard, 2, all)
 		ctx, _ := kest.StartSession(context.Background())
 		run(ctx)
 		byHash := map[lineage.Hash]lineage.Entry{}
-		for _, s := range entries {
+		for _, s := range all.entries {
 			byHash[s.Hash()] = s.Entry()
 		}
-		for _, s := range entries {
+		for _, s := range all.entries {
 			checkPast(t, byHash, s.Entry(), w.past[s.Entry().ID])
 		}
 	})
