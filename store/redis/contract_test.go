@@ -27,8 +27,8 @@ func TestContract(t *testing.T) {
 			s.signal(syscall.SIGSTOP)
 			return func() { s.signal(syscall.SIGCONT) }
 		},
-		TTL:  200 * time.Millisecond,
-		Late: 100 * time.Millisecond,
+		TTL:  500 * time.Millisecond,
+		Late: time.Second,
 	})
 }
 
