@@ -14,6 +14,7 @@ import (
 // layer (see docs/architecture.md) and, where it may lead to code that is neither ours nor the standard library's,
 // the import paths it may lead to. A line ending in /... stands for every package below that directory.
 var layers = map[string]place{
+	"internal/cedarnumber":       in(base),
 	"internal/jcs":               in(base).pure(),
 	"internal/uuid7":             in(base),
 	"lineage":                    in(core).pure(),

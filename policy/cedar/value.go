@@ -1,15 +1,14 @@
 package cedar
 
 import (
-	"encoding/json"
 	"errors"
-	"math"
-	"math/big"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/cedar-policy/cedar-go/types"
+
+	"github.com/kest-go/kest/internal/cedarnumber"
 )
 
 // Limits of the attributes of one input.
@@ -125,101 +124,16 @@ func (c *converter) string(s string) types.Value {
 	return types.String(s)
 }
 
+// number converts what Cedar can hold exactly.
 func (c *converter) number(v any) types.Value {
-	switch v := v.(type) {
-	case int:
-		return types.Long(v)
-	case int8:
-		return types.Long(v)
-	case int16:
-		return types.Long(v)
-	case int32:
-		return types.Long(v)
-	case int64:
-		return types.Long(v)
-	case uint8:
-		return types.Long(v)
-	case uint16:
-		return types.Long(v)
-	case uint32:
-		return types.Long(v)
-	case uint:
-		return c.unsigned(uint64(v))
-	case uint64:
-		return c.unsigned(v)
-	case float32:
-		return c.float(float64(v), 32)
-	case float64:
-		return c.float(v, 64)
-	case json.Number:
-		return c.literal(string(v))
-	}
-	return c.fail("a type that is not a JSON value; convert it before the call")
-}
-
-func (c *converter) unsigned(n uint64) types.Value {
-	if n > math.MaxInt64 {
-		return c.fail("number is out of the range of a Long")
-	}
-	return types.Long(n)
-}
-
-func (c *converter) float(f float64, bits int) types.Value {
-	if n := int64(f); f > -1<<53 && f < 1<<53 && float64(n) == f {
-		return types.Long(n)
-	}
-	if math.IsNaN(f) || math.IsInf(f, 0) {
-		return c.fail("number is not finite")
-	}
-	return c.literal(strconv.FormatFloat(f, 'g', -1, bits)) // the shortest text that means f
-}
-
-// literal converts a number as JSON writes it (RFC 8259 §6): a Long where it is whole, a decimal where four digits
-// after the point are enough, and nothing else, since a rounded number is another one.
-func (c *converter) literal(s string) types.Value {
-	const most = 400 // characters; the largest float64 has 309 digits before the point
-	if len(s) > most || !json.Valid([]byte(s)) || s[0] != '-' && (s[0] < '0' || s[0] > '9') {
-		return c.fail("not a JSON number of at most " + strconv.Itoa(most) + " characters")
-	}
-	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
-		return types.Long(n)
-	}
-	f, err := strconv.ParseFloat(s, 64)
+	n, err := cedarnumber.Of(v)
 	if err != nil {
-		return c.fail("number is out of range")
+		return c.fail(err.Error())
 	}
-	mantissa, _, _ := strings.Cut(strings.ToLower(s), "e")
-	if zero := !strings.ContainsAny(mantissa, "123456789"); zero {
-		return types.Long(0)
+	if !n.Decimal {
+		return types.Long(n.Units)
 	}
-	// 1e-1000000000 is short text, and a gigabyte as a fraction.
-	if math.Abs(f) < 1e-5 {
-		return c.fail(digits)
-	}
-	return c.exact(s)
-}
-
-const digits = "number has more than the four digits after the point that a decimal has; scale it, or write it as a string"
-
-// exact works on a number that is neither too large nor too small to be written out.
-func (c *converter) exact(s string) types.Value {
-	r, ok := new(big.Rat).SetString(s)
-	if !ok {
-		return c.fail("not a number")
-	}
-	if r.IsInt() {
-		if !r.Num().IsInt64() {
-			return c.fail("number is out of the range of a Long")
-		}
-		return types.Long(r.Num().Int64())
-	}
-	if r.Mul(r, big.NewRat(10_000, 1)); !r.IsInt() {
-		return c.fail(digits)
-	}
-	if !r.Num().IsInt64() {
-		return c.fail("number is out of the range of a decimal")
-	}
-	d, err := types.NewDecimal(r.Num().Int64(), -4)
+	d, err := types.NewDecimal(n.Units, -4)
 	if err != nil {
 		return c.fail("number is out of the range of a decimal")
 	}
