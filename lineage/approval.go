@@ -2,9 +2,7 @@ package lineage
 
 import (
 	"context"
-	"crypto/ed25519"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 )
@@ -59,21 +57,15 @@ func VerifyApproval(ctx context.Context, keys KeySource, a Approval, signature s
 	if err != nil {
 		return "", fmt.Errorf("approval: %w: %w", ErrUnverified, err)
 	}
-	known, err := keys.Keys(ctx, a.Approver, c.keyID)
+	key, err := signingKey(ctx, keys, "approver ", a.Approver, c)
 	if err != nil {
-		return "", fmt.Errorf("approval: %w: keys of approver %q: %w", ErrUnverified, clip(a.Approver), err)
+		return "", fmt.Errorf("approval: %w", err)
 	}
-	if len(known) > maxKeys {
-		return "", fmt.Errorf("approval: %w: %d keys match; at most %d are tried: %w", ErrUnverified, len(known), maxKeys, ErrLimit)
-	}
-	i := slices.IndexFunc(known, func(key ed25519.PublicKey) bool {
-		return CheckKey(key) == nil && ed25519.Verify(key, []byte(c.input), c.signature)
-	})
-	if i < 0 {
+	if key == nil {
 		return "", fmt.Errorf("approval: %w: no key of approver %q matches the signature; a changed word needs a new one",
 			ErrUnverified, clip(a.Approver))
 	}
-	return Thumbprint(known[i]), nil
+	return Thumbprint(key), nil
 }
 
 func (a Approval) appendJSON(dst []byte) ([]byte, error) {

@@ -85,21 +85,18 @@ func (r Receipt) validate(l Limits) error {
 // VerifyReceipt checks a receipt against the verified entry that it belongs to: its signature by a key of the
 // entry's principal, and the entry's hash and id in it. Errors match [ErrUnverified].
 func (v *Verifier) VerifyReceipt(ctx context.Context, jws string, entry *Signed) (Receipt, error) {
-	doc, keyID, err := v.openRecord(ctx, jws, typReceipt, entry.entry.Principal())
-	if err != nil {
-		return Receipt{}, fmt.Errorf("receipt: %w", err)
-	}
-	r, err := readReceipt(doc, v.config.Limits)
+	c, err := parseCompact(jws, typReceipt, v.config.Limits, nil)
 	if err != nil {
 		return Receipt{}, fmt.Errorf("receipt: %w: %w", ErrUnverified, err)
 	}
-	if r.EntryHash != entry.hash || r.EntryID != entry.entry.ID {
-		return Receipt{}, fmt.Errorf("receipt: %w: it belongs to entry %s", ErrUnverified, r.EntryHash)
-	}
-	if err := v.certifyRecord(ctx, Signature{entry.entry.Principal(), keyID, HashJWS(jws), r.EndedMS}); err != nil {
+	if err := v.signedBy(ctx, entry.entry.Principal(), c); err != nil { // nothing is read of what is not
 		return Receipt{}, fmt.Errorf("receipt: %w", err)
 	}
-	return r, nil
+	r, err := readReceipt(c.payload, v.config.Limits)
+	if err != nil {
+		return Receipt{}, fmt.Errorf("receipt: %w: %w", ErrUnverified, err)
+	}
+	return v.receiptOf(ctx, jws, c, r, entry)
 }
 
 // VerifyReceiptIn is [Verifier.VerifyReceipt] for the entry of p that the receipt names.
@@ -108,22 +105,36 @@ func (v *Verifier) VerifyReceiptIn(ctx context.Context, jws string, p Passport) 
 	if err != nil {
 		return Receipt{}, fmt.Errorf("receipt: %w: %w", ErrUnverified, err)
 	}
-	doc, err := canonicalDocument(c.payload, v.config.Limits)
-	if err != nil {
-		return Receipt{}, fmt.Errorf("receipt: %w: payload: %w", ErrUnverified, err)
-	}
-	named, err := readReceipt(doc, v.config.Limits)
+	r, err := readReceipt(c.payload, v.config.Limits)
 	if err != nil {
 		return Receipt{}, fmt.Errorf("receipt: %w: %w", ErrUnverified, err)
 	}
-	entry := p.Find(named.EntryHash)
+	entry := p.Find(r.EntryHash)
 	if entry == nil {
-		return Receipt{}, fmt.Errorf("receipt: %w: entry %s, which it names, is not in the passport", ErrUnverified, named.EntryHash)
+		return Receipt{}, fmt.Errorf("receipt: %w: entry %s, which it names, is not in the passport", ErrUnverified, r.EntryHash)
 	}
-	return v.VerifyReceipt(ctx, jws, entry)
+	if err := v.signedBy(ctx, entry.entry.Principal(), c); err != nil {
+		return Receipt{}, fmt.Errorf("receipt: %w", err)
+	}
+	return v.receiptOf(ctx, jws, c, r, entry)
 }
 
-func readReceipt(doc jcs.Value, l Limits) (Receipt, error) {
+// receiptOf checks what is left of a receipt whose signature holds: that it is the entry's, and its key certified.
+func (v *Verifier) receiptOf(ctx context.Context, jws string, c compact, r Receipt, entry *Signed) (Receipt, error) {
+	if r.EntryHash != entry.hash || r.EntryID != entry.entry.ID {
+		return Receipt{}, fmt.Errorf("receipt: %w: it belongs to entry %s", ErrUnverified, r.EntryHash)
+	}
+	if err := v.certifyRecord(ctx, Signature{entry.entry.Principal(), c.keyID, HashJWS(jws), r.EndedMS}); err != nil {
+		return Receipt{}, fmt.Errorf("receipt: %w", err)
+	}
+	return r, nil
+}
+
+func readReceipt(payload []byte, l Limits) (Receipt, error) {
+	doc, err := canonicalDocument(payload, l)
+	if err != nil {
+		return Receipt{}, fmt.Errorf("payload: %w", err)
+	}
 	rd := reader{limits: l}
 	get := func(name string) jcs.Value { v, _ := doc.Get(name); return v }
 	text := func(name string) string { return rd.string(name, get(name)) }
@@ -148,30 +159,32 @@ func readReceipt(doc jcs.Value, l Limits) (Receipt, error) {
 	return r, rd.err
 }
 
-// openRecord verifies a document that is not part of a passport.
-func (v *Verifier) openRecord(ctx context.Context, jws, typ, principal string) (doc jcs.Value, keyID string, err error) {
-	c, err := parseCompact(jws, typ, v.config.Limits, nil)
-	if err != nil {
-		return jcs.Value{}, "", fmt.Errorf("%w: %w", ErrUnverified, err)
+// signedBy reports whether a key of principal signed a document that is not part of a passport.
+func (v *Verifier) signedBy(ctx context.Context, principal string, c compact) error {
+	key, err := signingKey(ctx, v.config.Keys, "", principal, c)
+	if err == nil && key == nil {
+		err = fmt.Errorf("%w: no key of %q matches the signature", ErrUnverified, clip(principal))
 	}
-	keys, err := v.config.Keys.Keys(ctx, principal, c.keyID)
+	return err
+}
+
+// signingKey finds the key of principal that made the signature of c, nil when none of them did. Errors match
+// [ErrUnverified]; kind stands before the name in them.
+func signingKey(ctx context.Context, source KeySource, kind, principal string, c compact) (ed25519.PublicKey, error) {
+	keys, err := source.Keys(ctx, principal, c.keyID)
 	if err != nil {
-		return jcs.Value{}, "", fmt.Errorf("%w: keys of %q: %w", ErrUnverified, clip(principal), err)
+		return nil, fmt.Errorf("%w: keys of %s%q: %w", ErrUnverified, kind, clip(principal), err)
 	}
 	if len(keys) > maxKeys {
-		return jcs.Value{}, "", fmt.Errorf("%w: %d keys match; at most %d are tried: %w", ErrUnverified, len(keys), maxKeys, ErrLimit)
+		return nil, fmt.Errorf("%w: %d keys match; at most %d are tried: %w", ErrUnverified, len(keys), maxKeys, ErrLimit)
 	}
-	good := slices.ContainsFunc(keys, func(key ed25519.PublicKey) bool {
+	i := slices.IndexFunc(keys, func(key ed25519.PublicKey) bool {
 		return CheckKey(key) == nil && ed25519.Verify(key, []byte(c.input), c.signature)
 	})
-	if !good {
-		return jcs.Value{}, "", fmt.Errorf("%w: no key of %q matches the signature", ErrUnverified, clip(principal))
+	if i < 0 {
+		return nil, nil //nolint:nilnil // no key is an answer, which the caller has words for
 	}
-	doc, err = canonicalDocument(c.payload, v.config.Limits)
-	if err != nil {
-		return jcs.Value{}, "", fmt.Errorf("%w: payload: %w", ErrUnverified, err)
-	}
-	return doc, c.keyID, nil
+	return keys[i], nil
 }
 
 // A Denial records a refused call: the entry as it would have been signed, and what refused it (SPEC §7). It is a
@@ -227,7 +240,7 @@ func (v *Verifier) VerifyDenial(ctx context.Context, jws string) (Denial, error)
 	if _, failure := v.labelled(&seenEntry{signed: &Signed{entry: &d.Entry}}); failure != nil {
 		return Denial{}, fmt.Errorf("denial: %w: %s", ErrUnverified, failure.Detail)
 	}
-	if _, _, err := v.openRecord(ctx, jws, typDenial, d.Entry.Principal()); err != nil {
+	if err := v.signedBy(ctx, d.Entry.Principal(), c); err != nil {
 		return Denial{}, fmt.Errorf("denial: %w", err)
 	}
 	if err := v.certifyRecord(ctx, Signature{d.Entry.Principal(), c.keyID, HashJWS(jws), d.Entry.TimestampMS}); err != nil {
