@@ -12,6 +12,20 @@ import (
 // ancestors reads the lineage of a call for its policies.
 func (c *call) ancestors() []policy.Ancestor { return ancestorsOf(c.history, c.outer.Outcome) }
 
+// summaryOf is what policies see of the entries before a call, but for the entries themselves.
+func summaryOf(p lineage.Passport) policy.Lineage {
+	past := p.Summary()
+	return policy.Lineage{Length: past.Length, Principals: past.Principals, MinTrust: past.MinTrust, SourceTypes: past.SourceTypes}
+}
+
+func hashTexts(hashes []lineage.Hash) []string {
+	texts := make([]string, len(hashes))
+	for i, h := range hashes {
+		texts[i] = h.String()
+	}
+	return texts
+}
+
 // ancestorsOf describes the entries of a passport, in their order.
 func ancestorsOf(p lineage.Passport, outcome func(lineage.Hash) lineage.Outcome) []policy.Ancestor {
 	out := make([]policy.Ancestor, p.Len())
@@ -92,29 +106,23 @@ func applicationLabels(labels map[string]string) map[string]string {
 // other policies on it, afterwards. The leaves of history must be the parents of e. The names of the tier are those that
 // the entry records.
 func InputOf(e lineage.Entry, history lineage.Passport, tier policy.Tier) policy.Input {
-	id, past := actors(e.Labels[lineage.LabelIdentity]), history.Summary()
-	parents := make([]string, len(e.Parents))
-	for i, h := range e.Parents {
-		parents[i] = h.String()
-	}
+	id, past := actors(e.Labels[lineage.LabelIdentity]), summaryOf(history)
+	past.History = policy.NewHistory(func() []policy.Ancestor {
+		return ancestorsOf(history, func(lineage.Hash) lineage.Outcome { return "" })
+	})
 	in := policy.Input{
 		Subject: policy.Subject{
 			Workload: e.Principal(), User: id.User, Agent: id.Agent, Task: id.Task, TrustScore: e.TrustScore, Taints: e.Taints,
 		},
 		Object: policy.Object{ID: e.Labels[lineage.LabelResourceID], Attributes: attributesOf(e.Labels[lineage.LabelResourceAttributes])},
 		Environment: policy.Environment{
-			IsRoot: e.IsRoot(), SourceType: e.SourceType(), ParentHashes: parents, PolicyTier: tier,
+			IsRoot: e.IsRoot(), SourceType: e.SourceType(), ParentHashes: hashTexts(e.Parents), PolicyTier: tier,
 			Operation: e.Operation, Classification: e.Classification, EntryID: e.ID, TraceID: e.TraceID(),
 			RemovedTaints: e.RemovedTaints, Sanitizer: e.Sanitizer(),
 		},
 		TrustScore: e.TrustScore,
-		Lineage: policy.Lineage{
-			Length: past.Length, Principals: past.Principals, MinTrust: past.MinTrust, SourceTypes: past.SourceTypes,
-			History: policy.NewHistory(func() []policy.Ancestor {
-				return ancestorsOf(history, func(lineage.Hash) lineage.Outcome { return "" })
-			}),
-		},
-		Labels: applicationLabels(e.Labels),
+		Lineage:    past,
+		Labels:     applicationLabels(e.Labels),
 	}
 	if score, set, err := e.TrustOverride(); set && err == nil {
 		in.Environment.TrustOverride = &score

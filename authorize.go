@@ -160,10 +160,10 @@ func (c *call) observe() {
 		s := &c.trials[i]
 		c.input.Environment.PolicyNames, c.input.Environment.PolicyTier = s.names, s.tier
 		decision, err := c.evaluate(ctx, s)
-		verdict, reason := lineage.VerdictAllow, decision.Reason
+		verdict := lineage.VerdictAllow
 		switch {
 		case err != nil:
-			verdict, reason = lineage.VerdictError, err.Error()
+			verdict = lineage.VerdictError
 		case !decision.Allow:
 			verdict = lineage.VerdictDeny
 		}
@@ -171,14 +171,19 @@ func (c *call) observe() {
 		if verdict != lineage.VerdictAllow {
 			c.guard.config.Logger.WarnContext(c.ctx, "kest: policy under trial did not allow a call, which goes on",
 				"operation", c.operation, "entry_id", c.entry.ID, "trace_id", c.trace, "policy", s.name,
-				"tier", string(s.tier), "workload", c.signer.Principal(), "verdict", verdict, "reason", bounded(reason))
+				"tier", string(s.tier), "workload", c.signer.Principal(), "verdict", verdict, "reason", reasonOf(decision, err))
 		}
 	}
 	c.entry.Labels[lineage.LabelObserved] = strings.Join(said, ",")
 }
 
-// bounded is what an engine said, as far as records hold it: in valid UTF-8, or it could not be signed.
-func bounded(reason string) string {
+// reasonOf is what an engine said, or why it could not decide, as far as records hold it: in valid UTF-8, or it could not
+// be signed.
+func reasonOf(decision policy.Decision, err error) string {
+	reason := decision.Reason
+	if err != nil {
+		reason = err.Error()
+	}
 	if len(reason) > maxReason {
 		reason = reason[:maxReason] + "…"
 	}
@@ -203,14 +208,9 @@ func (c *call) deviations(now time.Time) []policy.Deviation {
 
 // document is what policies see (SPEC §7).
 func (c *call) document(active []policy.Deviation) policy.Input {
-	e, past := &c.entry, c.history.Summary()
-	var history *policy.History
+	e, past := &c.entry, summaryOf(c.history)
 	if past.Length > 0 {
-		history = policy.NewHistory(c.ancestors)
-	}
-	parents := make([]string, len(e.Parents))
-	for i, h := range e.Parents {
-		parents[i] = h.String()
+		past.History = policy.NewHistory(c.ancestors)
 	}
 	return policy.Input{
 		Subject: policy.Subject{
@@ -219,15 +219,12 @@ func (c *call) document(active []policy.Deviation) policy.Input {
 		},
 		Object: policy.Object{ID: c.object.id, Attributes: c.object.attributes.values},
 		Environment: policy.Environment{
-			IsRoot: len(parents) == 0, SourceType: c.source, ParentHashes: parents, ActiveDeviations: active,
+			IsRoot: e.IsRoot(), SourceType: c.source, ParentHashes: hashTexts(e.Parents), ActiveDeviations: active,
 			Operation: e.Operation, Classification: e.Classification, EntryID: e.ID, TraceID: c.trace,
 			TrustOverride: c.override, RemovedTaints: e.RemovedTaints, Sanitizer: c.sanitizer,
 		},
 		TrustScore: e.TrustScore,
-		Lineage: policy.Lineage{
-			Length: past.Length, Principals: past.Principals, MinTrust: past.MinTrust, SourceTypes: past.SourceTypes,
-			History: history,
-		},
+		Lineage:    past,
 		Labels:     c.settings.labels,
 		Attributes: c.facts.values,
 	}
@@ -236,11 +233,7 @@ func (c *call) document(active []policy.Deviation) policy.Input {
 // deny makes the record of a refusal: a log line (NF-OBS-01), a signed document, and the error. Whether the
 // document can be signed or kept changes nothing about the refusal.
 func (c *call) deny(s *step, decision policy.Decision, err error) error {
-	reason := decision.Reason
-	if err != nil {
-		reason = err.Error()
-	}
-	reason = bounded(reason)
+	reason := reasonOf(decision, err)
 	denied := &DeniedError{
 		Operation: c.operation, EntryID: c.entry.ID, Tier: s.tier, Policy: s.name, Reason: reason, Err: err,
 	}
